@@ -1,0 +1,1 @@
+"""Formats of signed statements: DSSE, in-toto, sigstore bundles. No cryptography."""

@@ -1,0 +1,56 @@
+"""`verifier keys generate` and `verifier keys show`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from verifier.cli.options import echo
+from verifier.model import codes
+from verifier.model.errors import MisuseError
+from verifier.report.text import safe
+from verifier.settings import key_password
+
+
+@click.group()
+def keys() -> None:
+    """Make a key pair, or say what a trust file holds."""
+
+
+@keys.command()
+@click.option("--output", default="verifier", show_default=True, metavar="PREFIX", help="Write PREFIX.key and PREFIX.pub.")
+def generate(output: str) -> None:
+    """Make an ECDSA P-256 key pair in cosign's format.
+
+    The private key is encrypted with VERIFIER_PASSWORD (or COSIGN_PASSWORD), or with what you type; an existing file is
+    never overwritten.
+    """
+    from verifier.operations.keys import describe_keys, generate_pair
+
+    private, public = generate_pair(Path(output), _new_password())
+    echo(f"private key  {private} (keep it secret; cosign reads it too)")
+    echo(f"public key   {public}")
+    echo(f"key id       {describe_keys(public)[0].name}")
+
+
+@keys.command("show")
+@click.argument("file", type=click.Path(dir_okay=False))
+def show_keys(file: str) -> None:
+    """Say what FILE holds: kind, fingerprint or key id, and what else is worth knowing."""
+    from verifier.operations.keys import describe_keys
+
+    for line in describe_keys(Path(file)):
+        echo(f"{line.kind}  {line.name}  {safe(line.detail)}")
+
+
+def _new_password() -> bytes:
+    given = key_password(os.environ)
+    if given is not None:
+        return given
+    if not sys.stdin.isatty():
+        raise MisuseError(codes.USAGE, "no passphrase: set VERIFIER_PASSWORD (it may be empty)")
+    answer: str = click.prompt("Passphrase", hide_input=True, confirmation_prompt=True, default="", show_default=False, err=True)
+    return answer.encode()

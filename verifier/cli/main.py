@@ -1,0 +1,113 @@
+"""The entry point: commands are found lazily, errors become one readable line and an exit code (semantics 34).
+
+Exit codes: 0 allowed or done, 1 denied, 2 misuse, 3 inconclusive, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from verifier import __version__
+from verifier.model.codes import Family
+from verifier.model.errors import VerifierError
+
+_EXIT = {Family.MISUSE: 2, Family.FAILED: 1, Family.INCONCLUSIVE: 3}
+INTERRUPTED = 130
+
+# Command -> (module, attribute, one line of help); `--help` imports none of them.
+_COMMANDS = {
+    "package": ("verifier.cli.publish", "package", "Package a chart directory into a reproducible .tgz."),
+    "push": ("verifier.cli.publish", "push", "Push a chart to a registry, as `helm push` does."),
+    "sign": ("verifier.cli.sign", "sign", "Sign a chart file or a chart in a registry."),
+    "verify": ("verifier.cli.verify", "verify", "Decide whether charts may be installed, and say why."),
+    "inspect": ("verifier.cli.show", "inspect", "Show everything that is attached to a chart."),
+    "pull": ("verifier.cli.show", "pull", "Verify a chart, then write exactly the verified bytes."),
+    "show": ("verifier.cli.show", "show", "Show a verified chart's files, like `helm show`."),
+    "policy": ("verifier.cli.policy", "policy", "Check policies, and show which rule applies."),
+    "keys": ("verifier.cli.keys", "keys", "Make a key pair, or say what a trust file holds."),
+    "registry": ("verifier.cli.registry", "registry", "Serve the embedded registry; log in."),
+    "serve": ("verifier.cli.serve", "serve", "Serve decisions over HTTP."),
+    "demo": ("verifier.cli.demo", "demo", "Show the main job on a temporary registry."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order of the work: package, push, sign, verify."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command's module."""
+        if cmd_name not in _COMMANDS:
+            return None
+        module, attribute, _ = _COMMANDS[cmd_name]
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The table above, without importing anything."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, _, text) in _COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="verifier")
+def main() -> None:
+    """Decide whether a Helm chart may be installed: one policy over digest, signature and provenance.
+
+    Exit codes: 0 allowed, 1 denied, 2 misuse, 3 inconclusive.
+    """
+
+
+def run() -> None:
+    """Run the command line; never ends in a traceback."""
+    sys.exit(execute(sys.argv[1:]))
+
+
+def execute(arguments: list[str]) -> int:
+    """Run with these arguments and return the exit code."""
+    try:
+        result = main.main(arguments, prog_name="verifier", standalone_mode=False)
+        sys.stdout.flush()
+        return result if isinstance(result, int) else 0
+    except click.exceptions.Exit as error:
+        return int(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except VerifierError as error:
+        return report_error(error)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("verifier: interrupted; nothing was decided and nothing partial was written", err=True)
+        return INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()  # whoever read our output is gone; do not complain about it at exit
+        return 2
+    except Exception as error:  # a fault of ours: still one line, and never an allow
+        return _report_fault(error)
+
+
+def report_error(error: VerifierError) -> int:
+    """One line for the error, one for what to do; returns the family's exit code."""
+    from verifier.report.text import safe
+
+    click.echo(f"verifier: {safe(str(error))}", err=True)
+    click.echo(f"  next    {error.code.advice}", err=True)
+    return _EXIT[error.code.family]
+
+
+def _report_fault(error: Exception) -> int:
+    from verifier.report.text import safe
+
+    click.echo(f"verifier: internal error, nothing was decided: {type(error).__name__}: {safe(str(error))[:500]}", err=True)
+    click.echo("  next    Run the command with VERIFIER_TRACEBACK=1 and report what it prints.", err=True)
+    import os
+
+    if os.environ.get("VERIFIER_TRACEBACK"):
+        raise error
+    return 3

@@ -1,0 +1,158 @@
+"""Options that many commands share, and the connections that they describe."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import click
+
+from verifier.model.context import Context
+from verifier.model.errors import MisuseError
+from verifier.model.reference import AnyReference, FileReference, LayoutReference, Reference, parse, parse_oci
+from verifier.net.egress import Egress
+from verifier.net.transport import HttpTransport, TlsSettings
+from verifier.oci.credentials import Basic, Credentials
+from verifier.oci.session import Session, SessionSettings
+from verifier.operations.connections import Connections
+from verifier.settings import credential_files, load_settings
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """What the network options say."""
+
+    plain_http: bool
+    ca_file: str | None
+    cert_file: str | None
+    key_file: str | None
+    insecure_skip_tls_verify: bool
+    registry_config: str | None
+    debug: bool
+
+    @property
+    def unsafe(self) -> tuple[str, ...]:
+        """The switches that stand in every decision that they touched."""
+        return ("insecure-skip-tls-verify",) if self.insecure_skip_tls_verify else ()
+
+    def connect(self) -> Connections:
+        """Connections for this command; the person asking may reach their own network, but never metadata services."""
+        settings = load_settings(os.environ)
+        tls = TlsSettings(
+            ca_file=self.ca_file or settings.ca_file, cert_file=self.cert_file, key_file=self.key_file, verify=not self.insecure_skip_tls_verify
+        )
+        egress = Egress(allow_private=True)
+        transport = HttpTransport(egress=egress, tls=tls, observe=_debug if self.debug else None)
+        files = credential_files(os.environ, self.registry_config or settings.registry_config)
+        credentials = Credentials(files, given=_given_credential(), environment=os.environ)
+        loopback_tls = bool(tls.ca_file or tls.cert_file or self.insecure_skip_tls_verify) and not self.plain_http
+        session = Session(transport, credentials, SessionSettings(egress=egress, tls=tls, plain_http=self.plain_http, loopback_tls=loopback_tls))
+        return Connections(session)
+
+
+def network_options(command: _F) -> _F:
+    """Add the network options; the command gets them as `network`."""
+
+    def wrapped(**values: Any) -> Any:
+        names = Network.__dataclass_fields__
+        network = Network(**{name: values.pop(name) for name in names})
+        return command(network=network, **values)
+
+    wrapped.__name__ = command.__name__
+    wrapped.__doc__ = command.__doc__
+    wrapped.__click_params__ = list(getattr(command, "__click_params__", []))  # type: ignore[attr-defined]
+    for option in reversed(_NETWORK):
+        wrapped = option(wrapped)
+    return wrapped  # type: ignore[return-value]
+
+
+_NETWORK = (
+    click.option("--plain-http", is_flag=True, help="Speak HTTP without TLS (loopback registries need no flag)."),
+    click.option("--ca-file", type=click.Path(dir_okay=False), help="Trust this CA for the registry, beside the system's."),
+    click.option("--cert-file", type=click.Path(dir_okay=False), help="Client certificate (PEM)."),
+    click.option("--key-file", type=click.Path(dir_okay=False), help="The client certificate's key (PEM)."),
+    click.option("--insecure-skip-tls-verify", is_flag=True, help="UNSAFE: do not check the registry's certificate."),
+    click.option("--registry-config", type=click.Path(dir_okay=False), help="Credentials file in Docker's format."),
+    click.option("--debug", is_flag=True, help="Show each request on stderr, secrets masked."),
+)
+
+
+def context_options(command: _F) -> _F:
+    """Add --environment, --cluster and --namespace."""
+    for name in ("namespace", "cluster", "environment"):
+        command = click.option(f"--{name}", help=f"The {name} that rules may select on.")(command)
+    return command
+
+
+def command_context(environment: str | None, cluster: str | None, namespace: str | None) -> Context:
+    """The context that the command line vouches for."""
+    return Context(environment=environment, cluster=cluster, namespace=namespace, asserted_by="command-line")
+
+
+def read_reference(text: str, standing_for: str | None = None) -> AnyReference:
+    """Parse a target, and what it stands for; raises MisuseError."""
+    from verifier.operations.verification import asserted
+
+    reference: AnyReference = asserted(parse(text), parse_oci(standing_for) if standing_for else None)
+    return reference
+
+
+def read_remote(text: str) -> Reference | LayoutReference:
+    """A target in a registry or layout."""
+    reference = parse(text)
+    if isinstance(reference, FileReference):
+        raise click.UsageError(f"{text} is a local file; this command works on a registry or image layout")
+    return reference
+
+
+def use_colour(no_colour: bool) -> bool:
+    """Colour only on a terminal, and not where NO_COLOR says otherwise."""
+    return not no_colour and sys.stdout.isatty() and "NO_COLOR" not in os.environ
+
+
+def echo(text: str = "", *, err: bool = False) -> None:
+    """Print; text of ours only, what comes from outside goes through report.text.safe first."""
+    click.echo(text, err=err)
+
+
+def progress(text: str) -> None:
+    """A line on stderr, only on a terminal."""
+    if sys.stderr.isatty():
+        click.echo(text, err=True)
+
+
+def warn_unsafe(unsafe: tuple[str, ...]) -> None:
+    """Danger is spelled out, each time."""
+    for name in unsafe:
+        click.echo(f"verifier: UNSAFE: --{name} is on", err=True)
+
+
+def _given_credential() -> Basic | None:
+    username, password = os.environ.get("VERIFIER_REGISTRY_USERNAME"), os.environ.get("VERIFIER_REGISTRY_PASSWORD")
+    return Basic(username, password) if username and password else None
+
+
+def _debug(line: str) -> None:
+    from verifier.report.text import safe
+
+    click.echo(f"debug: {safe(line)}", err=True)
+
+
+__all__ = [
+    "MisuseError",
+    "Network",
+    "command_context",
+    "context_options",
+    "echo",
+    "network_options",
+    "progress",
+    "read_reference",
+    "read_remote",
+    "use_colour",
+    "warn_unsafe",
+]

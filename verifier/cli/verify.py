@@ -1,0 +1,93 @@
+"""`verifier verify`."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from verifier.cli.main import report_error
+from verifier.cli.options import Network, command_context, context_options, echo, network_options, read_reference, use_colour, warn_unsafe
+from verifier.cli.trust import TrustFlags, trust_options
+from verifier.model.context import Request
+from verifier.model.decision import Decision, Outcome
+from verifier.model.errors import MisuseError
+from verifier.operations.gather import EvidenceFiles
+from verifier.operations.verification import Options, verify_all
+
+_EXIT = {Outcome.ALLOWED: 0, Outcome.DENIED: 1, Outcome.INCONCLUSIVE: 3}
+_WORST = (2, 1, 3, 0)
+
+
+@click.command()
+@click.argument("targets", nargs=-1, required=True)
+@trust_options
+@context_options
+@click.option("--prov", multiple=True, help="Take this .prov file as evidence.")
+@click.option("--bundle", multiple=True, help="Take this sigstore bundle as evidence.")
+@click.option("--as", "standing_for", metavar="REFERENCE", help="Judge a local chart as if it came from REFERENCE.")
+@click.option("-o", "--output", type=click.Choice(["text", "json", "sarif", "github"]), default="text", show_default=True)
+@click.option("-q", "--quiet", is_flag=True, help="Print the answer and its reason only.")
+@click.option("--no-color", is_flag=True)
+@network_options
+def verify(
+    targets: tuple[str, ...],
+    trust: TrustFlags,
+    network: Network,
+    standing_for: str | None,
+    output: str,
+    quiet: bool,
+    no_color: bool,
+    **rest: tuple[str, ...] | str | None,
+) -> int:
+    """Decide whether TARGETS may be installed, and say why.
+
+    A TARGET is oci://HOST/PATH/NAME:VERSION, ...@sha256:HEX, oci-layout://DIR:TAG or a .tgz file.
+    Exit codes: 0 allowed, 1 denied, 2 misuse, 3 inconclusive; of several, the worst.
+    """
+    references = [read_reference(target, standing_for) for target in targets]
+    loaded = trust.load(references)
+    context = command_context(*(rest[key] for key in ("environment", "cluster", "namespace")))  # type: ignore[arg-type]
+    files = EvidenceFiles(provenance=tuple(rest["prov"] or ()), bundles=tuple(rest["bundle"] or ()))
+    warn_unsafe(network.unsafe)
+    connections = network.connect()
+    requests = [Request(reference=reference, context=context) for reference in references]
+    try:
+        results = verify_all(requests, loaded, connections, Options(files=files, unsafe=network.unsafe))
+    finally:
+        connections.close()
+    decisions = [result for result in results if isinstance(result, Decision)]
+    print_decisions(decisions, output, quiet=quiet, colour=use_colour(no_color))
+    statuses = {_EXIT[decision.outcome] for decision in decisions}
+    statuses |= {report_error(result) for result in results if isinstance(result, MisuseError)}
+    return next(status for status in _WORST if status in statuses)
+
+
+def print_decisions(decisions: list[Decision], output: str, *, quiet: bool, colour: bool) -> None:
+    """In the form that was asked for; JSON prints one document and nothing else."""
+    match output:
+        case "json":
+            from verifier.report.codec import encode
+
+            encoded = [encode(decision) for decision in decisions]
+            many = {"apiVersion": "verifier/v1", "kind": "DecisionList", "items": encoded}
+            echo(json.dumps(encoded[0] if len(encoded) == 1 else many, indent=2, ensure_ascii=True))
+        case "sarif":
+            from verifier.report.ci import sarif
+
+            echo(json.dumps(sarif(decisions), indent=2))
+        case "github":
+            from verifier.report.ci import github_annotation
+
+            for decision in decisions:
+                echo(github_annotation(decision))
+        case _:
+            from verifier.report.text import explain
+
+            for decision in decisions:
+                echo(explain(decision, colour=colour, quiet=quiet))
+
+
+def exit_code(decision: Decision) -> int:
+    """The exit code of one decision."""
+    return _EXIT[decision.outcome]

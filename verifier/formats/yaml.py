@@ -1,0 +1,223 @@
+"""Guarded YAML: events are counted before anything is built, and what YAML readers disagree about is refused.
+
+Why not a plain safe loader: a 60 KB document of nested brackets overflows the C loader's stack and kills the process, so
+depth is checked on the event stream first, which is not recursive. Anchors, aliases, tags, merge keys, several documents,
+duplicate keys and keys that differ only by case are refused (semantics 7): two readers could see two documents.
+Every node keeps its line and column, so that an error can name its place.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import yaml
+
+from verifier.model import limits
+
+_BOM = "\ufeff"
+# YAML 1.2 core scalars; timestamps, octal, sexagesimal, yes/no and the like stay text.
+_INT = re.compile(r"[-+]?(0|[1-9][0-9]*)")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+
+
+class YamlError(Exception):
+    """Malformed or ambiguous YAML; `line` and `column` count from 1 (0: unknown)."""
+
+    def __init__(self, reason: str, line: int = 0, column: int = 0) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.line = line
+        self.column = column
+
+    def __str__(self) -> str:
+        return f"line {self.line}, column {self.column}: {self.reason}" if self.line else self.reason
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """A scalar's text; `plain` when it stood without quotes, so that its type is to be resolved."""
+
+    text: str
+    plain: bool
+    line: int
+    column: int
+
+    @property
+    def value(self) -> str | int | float | bool | None:
+        """The value under the YAML 1.2 core schema; quoted scalars are always text."""
+        return _resolve(self.text) if self.plain else self.text
+
+
+@dataclass(frozen=True, slots=True)
+class Sequence:
+    """A sequence of nodes."""
+
+    items: tuple[Node, ...]
+    line: int
+    column: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    """A mapping with unique text keys; `keys` holds where each key stands."""
+
+    items: dict[str, Node]
+    keys: dict[str, Scalar]
+    line: int
+    column: int
+
+
+Node = Scalar | Sequence | Mapping
+
+
+def parse_yaml(data: bytes, *, allow_bom: bool = False) -> Node:
+    """Parse one document; raises YamlError. `allow_bom` skips a UTF-8 byte order mark, as Helm does."""
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise YamlError(f"not UTF-8 at byte {error.start}") from error
+    if text.startswith(_BOM):
+        if not allow_bom:
+            raise YamlError("begins with a byte order mark", 1, 1)
+        text = text.removeprefix(_BOM)
+    try:
+        return _Composer(_guarded(text)).document()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
+        raise YamlError(str(error.problem or error.context or "malformed"), line, column) from error
+    except yaml.YAMLError as error:
+        raise YamlError(str(error).splitlines()[0][:200]) from error
+
+
+def plain(node: Node) -> Any:
+    """The node as dicts, lists and scalars of the YAML 1.2 core schema."""
+    match node:
+        case Scalar():
+            return node.value
+        case Sequence():
+            return [plain(item) for item in node.items]
+        case Mapping():
+            return {key: plain(item) for key, item in node.items.items()}
+
+
+def dump_yaml(value: Any) -> str:
+    """Block YAML with sorted keys and lists at column 0, as Helm writes it; texts that any reader could take for a number,
+    a date or a truth value are quoted."""
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=True, default_flow_style=False, allow_unicode=True, width=2**31)
+
+
+class _Dumper(yaml.SafeDumper):
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+_PLAIN_SAFE = re.compile(r"[A-Za-z/][^:#\n]*|[0-9]+\.[0-9]+\.[0-9][0-9A-Za-z.+-]*|https?://[^ #]+|sha256:[0-9a-f]{64}")
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = None if _PLAIN_SAFE.fullmatch(text) else '"'
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _represent_text)
+
+
+def _guarded(text: str) -> Iterator[yaml.Event]:
+    depth = 0
+    for count, event in enumerate(yaml.parse(text, Loader=yaml.CSafeLoader)):
+        if count > limits.YAML_EVENTS:
+            _refuse(event, "the document is too large")
+        match event:
+            case yaml.AliasEvent():
+                _refuse(event, "aliases are not allowed")
+            case yaml.MappingStartEvent() | yaml.SequenceStartEvent():
+                depth += 1
+            case yaml.MappingEndEvent() | yaml.SequenceEndEvent():
+                depth -= 1
+            case _:
+                pass
+        if depth > limits.YAML_DEPTH:
+            _refuse(event, f"nested deeper than {limits.YAML_DEPTH}")
+        if getattr(event, "anchor", None) is not None:
+            _refuse(event, "anchors are not allowed")
+        if getattr(event, "tag", None) is not None:
+            _refuse(event, "tags are not allowed")
+        yield event
+
+
+class _Composer:
+    """Builds nodes from guarded events; recursion is bounded by the guard's depth."""
+
+    def __init__(self, events: Iterator[yaml.Event]) -> None:
+        self._events = events
+
+    def document(self) -> Node:
+        nodes = []
+        for event in self._events:
+            if isinstance(event, yaml.DocumentStartEvent):
+                if nodes:
+                    _refuse(event, "more than one document")
+                nodes.append(self._node(next(self._events)))
+        if not nodes:
+            raise YamlError("empty document", 1, 1)
+        return nodes[0]
+
+    def _node(self, event: yaml.Event) -> Node:
+        line, column = _mark(event)
+        match event:
+            case yaml.ScalarEvent():
+                return Scalar(event.value, event.style is None or event.style == "", line, column)
+            case yaml.SequenceStartEvent():
+                items = []
+                while not isinstance(inner := next(self._events), yaml.SequenceEndEvent):
+                    items.append(self._node(inner))
+                return Sequence(tuple(items), line, column)
+            case yaml.MappingStartEvent():
+                return self._mapping(line, column)
+            case _:
+                _refuse(event, f"unexpected {type(event).__name__}")
+
+    def _mapping(self, line: int, column: int) -> Mapping:
+        items: dict[str, Node] = {}
+        keys: dict[str, Scalar] = {}
+        folded: dict[str, str] = {}
+        while not isinstance(event := next(self._events), yaml.MappingEndEvent):
+            key = self._node(event)
+            if not isinstance(key, Scalar) or (key.plain and not isinstance(key.value, str)):
+                _refuse(event, "a key must be text")
+            if key.plain and key.text == "<<":
+                _refuse(event, "merge keys are not allowed")
+            if (other := folded.get(key.text.casefold())) is not None:
+                how = "duplicate key" if other == key.text else f"key that differs only by case from {other!r}:"
+                _refuse(event, f"{how} {key.text!r}")
+            folded[key.text.casefold()] = key.text
+            keys[key.text] = key
+            items[key.text] = self._node(next(self._events))
+        return Mapping(items, keys, line, column)
+
+
+def _mark(event: yaml.Event) -> tuple[int, int]:
+    mark = event.start_mark
+    return (mark.line + 1, mark.column + 1) if mark else (0, 0)
+
+
+def _refuse(event: yaml.Event, reason: str) -> NoReturn:
+    raise YamlError(reason, *_mark(event))
+
+
+def _resolve(text: str) -> str | int | float | bool | None:
+    if text in ("", "~", "null", "Null", "NULL"):
+        return None
+    if text in ("true", "True", "TRUE"):
+        return True
+    if text in ("false", "False", "FALSE"):
+        return False
+    if _INT.fullmatch(text) and len(text) < 19:
+        return int(text)
+    if _FLOAT.fullmatch(text):
+        return float(text)
+    return text

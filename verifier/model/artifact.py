@@ -1,0 +1,81 @@
+"""Artifacts: the pinned thing that was asked for, with the chart's facts and bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from verifier.model.digest import Digest
+from verifier.model.reference import PinnedReference
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Descriptor:
+    """An OCI content descriptor (image-spec descriptor.md); `size` in bytes."""
+
+    media_type: str
+    digest: Digest
+    size: int
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    artifact_type: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChartFacts:
+    """What Chart.yaml says, as Helm reads it; `metadata` is the whole of it after Helm's normalisation."""
+
+    name: str
+    version: str
+    metadata: Mapping[str, Any]
+
+    @property
+    def label(self) -> str:
+        """`NAME-VERSION`, the stem of the archive's file name."""
+        return f"{self.name}-{self.version}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OciChart:
+    """A chart in a registry or image layout: manifest bytes, chart layer, and its facts."""
+
+    reference: PinnedReference
+    manifest: bytes
+    config: bytes
+    chart: Descriptor
+    provenance: Descriptor | None
+    facts: ChartFacts
+    archive: bytes
+
+    @property
+    def digests(self) -> tuple[Digest, Digest]:
+        """What a signature may speak of: the manifest's digest, or the chart layer's (semantics 5)."""
+        return self.reference.digest, self.chart.digest
+
+    @property
+    def archive_digest(self) -> Digest:
+        """The digest of the .tgz bytes."""
+        return self.chart.digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChartFile:
+    """A local .tgz; `stands_for` is what the caller asserts by `--as`."""
+
+    path: str
+    digest: Digest
+    facts: ChartFacts
+    archive: bytes
+
+    @property
+    def digests(self) -> tuple[Digest]:
+        """What a signature may speak of: only the archive's digest."""
+        return (self.digest,)
+
+    @property
+    def archive_digest(self) -> Digest:
+        """The digest of the .tgz bytes."""
+        return self.digest
+
+
+Artifact = OciChart | ChartFile

@@ -1,0 +1,136 @@
+"""Claims: what a scheme proved. Rejections: what proved nothing, never thrown away."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from verifier.model.codes import Code
+from verifier.model.digest import Digest
+from verifier.model.evidence import Location
+
+
+class Role(StrEnum):
+    """Which digest of the chart a signature speaks of (semantics 5)."""
+
+    MANIFEST = "manifest"
+    ARCHIVE = "archive"
+
+
+class Clock(StrEnum):
+    """By whose clock a signing time is known (semantics 18)."""
+
+    SIGNER = "signer"
+    LOG = "log"
+    TIMESTAMP = "timestamp"
+
+
+class Form(StrEnum):
+    """The form of a signature (semantics 8)."""
+
+    PROVENANCE = "provenance"
+    STATEMENT = "statement"
+    MESSAGE = "message"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SigningTime:
+    """When something was signed, and by whose clock."""
+
+    at: datetime
+    clock: Clock
+
+    @property
+    def proven(self) -> bool:
+        """Only a log or a timestamp authority proves a time."""
+        return self.clock is not Clock.SIGNER
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenPGPSigner:
+    """An OpenPGP certificate, named by its primary key; `signing_key` may be a subkey.
+
+    `key_id` names the signing key as a plain public key would be named, where it could be one (RSA, ECDSA): the same key in
+    two kinds is one principal (semantics 10).
+    """
+
+    fingerprint: str
+    signing_key: str
+    user_id: str = ""
+    key_id: str | None = None
+
+    @property
+    def principal(self) -> str:
+        """What is counted."""
+        return f"openpgp:{self.fingerprint}"
+
+    def __str__(self) -> str:
+        return f"OpenPGP {self.fingerprint}" + (f" ({self.user_id})" if self.user_id else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeySigner:
+    """A public key, named by the SHA-256 of its SubjectPublicKeyInfo."""
+
+    key_id: str
+    algorithm: str
+
+    @property
+    def principal(self) -> str:
+        """What is counted."""
+        return f"key:{self.key_id}"
+
+    def __str__(self) -> str:
+        return f"key {self.key_id} ({self.algorithm})"
+
+
+Signer = OpenPGPSigner | KeySigner
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signature:
+    """The claim kind "this signs the chart", in one of its forms."""
+
+    form: Form
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attestation:
+    """The claim kind "this says something about the chart"; never satisfies `signed`."""
+
+    predicate_type: str
+    predicate: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A fact that a scheme proved.
+
+    `anchors` are the names of the trust anchors that it verifies under. `repository` is the repository that the signed
+    content itself names, if any. `key_expires` and `key_revoked` leave the judgement of time to the policy.
+    """
+
+    scheme: str
+    kind: Signature | Attestation
+    signer: Signer
+    anchors: frozenset[str]
+    role: Role
+    digest: Digest
+    location: Location
+    times: tuple[SigningTime, ...] = ()
+    repository: str | None = None
+    key_expires: datetime | None = None
+    key_revoked: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejection:
+    """Evidence that proved nothing; the family is the code's."""
+
+    scheme: str | None
+    code: Code
+    reason: str
+    location: Location
+    signer: str | None = None

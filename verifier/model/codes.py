@@ -1,0 +1,147 @@
+"""Every code that a decision or an error can carry, declared once.
+
+A code is stable: users' scripts, alerts and policies name it. Each has a family (who is at fault) and one line of advice;
+`docs/codes.md` is generated from this table, and tests hold that each is emitted by code and asserted by a denial.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Family(StrEnum):
+    """Failed, inconclusive and misused are never blurred."""
+
+    FAILED = "failed"
+    INCONCLUSIVE = "inconclusive"
+    MISUSE = "misuse"
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """A stable name, its family, and one line that tells a person what to do next."""
+
+    name: str
+    family: Family
+    advice: str
+
+
+ALL: dict[str, Code] = {}
+
+
+def _declare(family: Family, name: str, advice: str) -> Code:
+    if name in ALL:
+        raise AssertionError(f"code {name} is declared twice")
+    ALL[name] = Code(name, family, advice)
+    return ALL[name]
+
+
+def _failed(name: str, advice: str) -> Code:
+    return _declare(Family.FAILED, name, advice)
+
+
+def _inconclusive(name: str, advice: str) -> Code:
+    return _declare(Family.INCONCLUSIVE, name, advice)
+
+
+def _misuse(name: str, advice: str) -> Code:
+    return _declare(Family.MISUSE, name, advice)
+
+
+# Misuse: the request, the command line, the policy or a key of one's own.
+REFERENCE_INVALID = _misuse("reference-invalid", "Write oci://HOST/PATH/NAME:VERSION, ...@sha256:HEX, oci-layout://DIR:TAG or a path to a .tgz.")
+USAGE = _misuse("usage", "See the command's --help.")
+NO_POLICY = _misuse("no-policy", "Give --policy FILE or trust flags such as --key or --openpgp-keyring; nothing is trusted by itself.")
+POLICY_INVALID = _misuse("policy-invalid", "Correct the policy at the line that is named; `verifier policy lint FILE` checks it.")
+TRUST_INVALID = _misuse("trust-invalid", "The trust file must hold public keys or certificates of the kind that the policy says; `verifier keys show FILE` tells what it holds.")
+KEY_INVALID = _misuse("key-invalid", "Give a private key as PEM (P-256, P-384, P-521, RSA 2048-4096) or in cosign's encrypted form.")
+KEY_UNSUPPORTED = _misuse("key-unsupported", "Use an ECDSA P-256, P-384, P-521 or an RSA 2048-4096 key.")
+PASSPHRASE_WRONG = _misuse("passphrase-wrong", "Set VERIFIER_PASSWORD (or COSIGN_PASSWORD) to the key's passphrase, or give it in a file.")
+SIGNING_FAILED = _misuse("signing-failed", "The key could not sign; nothing was written. Check the key, its passphrase and its expiry.")
+FILE_UNREADABLE = _misuse("file-unreadable", "Check the path and its permissions.")
+WRITE_FAILED = _misuse("write-failed", "Check free space and permissions; nothing partial was left behind.")
+CONFIG_INVALID = _misuse("config-invalid", "Correct the settings or the registry configuration file that is named.")
+TAG_NEEDS_CHART = _misuse("tag-needs-chart", "Sign a digest (...@sha256:HEX), or give --chart FILE so that the tag's content is compared with yours.")
+CHART_MISMATCH = _misuse("chart-mismatch", "The tag does not hold the chart that you have; sign the digest that your own push printed.")
+CHART_INVALID = _misuse("chart-invalid", "Correct the chart directory; `helm lint` shows more.")
+TAG_EXISTS = _misuse("tag-exists", "This version is published with other content and a tag is never moved; publish a new version.")
+UNSAFE_LISTEN = _misuse("unsafe-listen", "Give --callers, listen on loopback, or spell it out with --unsafe-no-auth.")
+UNAUTHENTICATED = _misuse("unauthenticated", "Send a bearer token of one of the configured callers.")
+TOOL_MISSING = _misuse("tool-missing", "Install the program that is named, or use a form that does not need it.")
+
+# Failed: the chart itself.
+CHART_MANIFEST_INVALID = _failed("chart-manifest-invalid", "The manifest is not a valid OCI image manifest; push the chart again with a current client.")
+NOT_A_CHART = _failed("not-a-chart", "The reference names something that is not a Helm chart; check the repository and the tag.")
+INDEX_NOT_CHART = _failed("index-not-chart", "The reference names an image index; give the digest of the chart's own manifest.")
+CHART_LAYERS = _failed("chart-layers", "A chart manifest has exactly one chart layer and at most one provenance layer; push it again with a current client.")
+DIGEST_MISMATCH = _failed("digest-mismatch", "The registry served other bytes than the digest names: treat the registry or a proxy before it as compromised.")
+TAG_MOVED = _failed("tag-moved", "The tag no longer names the digest that was given; someone moved it. Use the digest that you reviewed.")
+CONFIG_MISMATCH = _failed("config-mismatch", "The manifest's config and the archive's Chart.yaml disagree; the chart was tampered with or badly repackaged.")
+NAME_MISMATCH = _failed("name-mismatch", "The chart's name differs from the repository it lies in; say `chart: {name: ...}` in the rule if that is meant.")
+VERSION_MISMATCH = _failed("version-mismatch", "The chart's version differs from its tag; list the tag under `channels:` if it is a moving channel.")
+ARCHIVE_INVALID = _failed("archive-invalid", "The archive is not a well-formed gzip tar with one chart; package it again.")
+ARCHIVE_TRAVERSAL = _failed("archive-traversal", "The archive holds a path that leaves the chart; do not unpack it.")
+ARCHIVE_ENTRY = _failed("archive-entry", "The archive holds a link, device or other entry that a chart must not have.")
+ARCHIVE_AMBIGUOUS = _failed("archive-ambiguous", "The archive can be read in two ways (duplicates, several roots, backslashes); package it again.")
+ARCHIVE_TRAILING = _failed("archive-trailing", "The archive holds data after its end; what was signed and what is read may differ.")
+ARCHIVE_LIMIT = _failed("archive-limit", "The archive is larger than Helm would read; make the chart smaller.")
+METADATA_INVALID = _failed("metadata-invalid", "Chart.yaml, the config or the provenance metadata is malformed or ambiguous; correct it and package again.")
+JSON_INVALID = _failed("json-invalid", "The document is not strict JSON (duplicate keys, depth, encoding); whoever wrote it must write it again.")
+
+# Failed: evidence.
+PROVENANCE_MALFORMED = _failed("provenance-malformed", "The .prov file is not one clean clear-signed message; sign the chart again.")
+PROVENANCE_MISMATCH = _failed("provenance-mismatch", "The .prov file speaks of another file or version; it was copied from another chart.")
+OPENPGP_UNKNOWN_KEY = _failed("openpgp-unknown-key", "No keyring of the policy holds this key; if the signer is trusted, add the key and its fingerprint.")
+OPENPGP_BAD_SIGNATURE = _failed("openpgp-bad-signature", "The text was changed after signing, or the key may not sign; get the chart from its origin again.")
+OPENPGP_WEAK = _failed("openpgp-weak", "The signature uses a hash or key that is too weak (SHA-1, MD5, RIPEMD-160, RSA below 2048); sign again.")
+OPENPGP_EXPIRED_SIGNATURE = _failed("openpgp-expired-signature", "The signature itself has expired; ask the signer for a fresh one.")
+OPENPGP_FUTURE = _failed("openpgp-future", "The signature is dated in the future; check both clocks.")
+OPENPGP_KEY_REVOKED = _failed("openpgp-key-revoked", "The signing key was revoked; get a chart that was signed with a current key.")
+BUNDLE_MALFORMED = _failed("bundle-malformed", "The bundle does not follow the sigstore bundle specification; sign again with a current client.")
+BUNDLE_UNSUPPORTED = _failed("bundle-unsupported", "This version verifies bundles signed with keys; certificate (keyless) bundles are not judged yet and never count.")
+KEY_UNKNOWN = _failed("key-unknown", "No key of the policy verifies this signature; if the signer is trusted, add the public key.")
+KEY_OUTSIDE_WINDOW = _failed("key-outside-window", "The key is outside its validity window in the policy; use a current key.")
+SUBJECT_MISMATCH = _failed("subject-mismatch", "The signature is valid but for other bytes; it was copied from another chart.")
+PREDICATE_MISMATCH = _failed("predicate-mismatch", "The statement is an attestation of another type; it does not sign the chart.")
+EVIDENCE_FOREIGN = _failed("evidence-foreign", "An attached artifact of a type that is not judged; it neither helps nor harms.")
+
+# Failed: requirements of the policy.
+NO_RULE = _failed("no-rule", "No rule of the policy covers this chart, and the default is deny; add a rule for its repository.")
+CONTEXT_MISSING = _failed("context-missing", "A rule for this chart selects on a context key that the request does not carry; pass --context KEY=VALUE.")
+UNSIGNED = _failed("unsigned", "Nothing attached to the chart is a signature; sign it with `verifier sign`, or check that you look in the right place.")
+SIGNER_NOT_ALLOWED = _failed("signer-not-allowed", "Signatures were found, but none by a signer that this rule names; each is listed with its reason.")
+ORIGIN_MISMATCH = _failed("origin-mismatch", "The signature names another repository; list that repository under the rule's `origins:` if it is a known origin.")
+REPOSITORY_UNBOUND = _failed("repository-unbound", "The rule demands a signature that names its repository; sign with `verifier sign`, which writes it.")
+KEY_EXPIRED = _failed("key-expired", "The key has expired since it signed; sign again, or say `expiredKeys: allow` in the rule.")
+KEY_RETIRED = _failed("key-retired", "The key was revoked after it signed; sign again, or say `retiredKeys: allow` in the rule if it was retired in good order.")
+THRESHOLD = _failed("threshold", "Fewer distinct signers than the rule demands; a signer counts once however often it signs.")
+WINDOW_CLOSED = _failed("window-closed", "The branch is outside its since/until window; satisfy another branch.")
+DIGEST_NOT_LISTED = _failed("digest-not-listed", "The digest is not among those that were reviewed; review it and add it with owner, reason and expiry.")
+DENY_LISTED = _failed("deny-listed", "The policy's deny list names this chart or signer; nothing overrides it.")
+NOT_PINNED = _failed("not-pinned", "The rule demands a digest; ask for NAME:VERSION@sha256:HEX.")
+VERSION_REFUSED = _failed("version-refused", "The version is outside the range that the rule allows; a lower one may be a rollback.")
+PRERELEASE = _failed("prerelease", "The rule refuses pre-release versions.")
+CHART_CONDITION = _failed("chart-condition", "The chart does not meet a condition of the rule that is named.")
+TOO_OLD = _failed("too-old", "The signature is older than the rule allows; sign the release again.")
+AGE_UNPROVEN = _failed("age-unproven", "No log or timestamp proves when the chart was signed; say `clock: signer` to believe the signer's own clock.")
+REQUIREMENTS_FAILED = _failed("requirements-failed", "At least one requirement that must hold does not; each is listed with its own reason.")
+
+# Inconclusive: we could not tell.
+NOT_FOUND = _inconclusive("not-found", "The chart, its tag or its repository is not there; check the spelling and that you may read it.")
+UNAUTHORIZED = _inconclusive("unauthorized", "The registry wants credentials: run `helm registry login HOST`, or check that they are current.")
+FORBIDDEN = _inconclusive("forbidden", "The credentials are known but may not do this; ask for the right on this repository.")
+RATE_LIMITED = _inconclusive("rate-limited", "The registry refuses for now; wait as long as it says, or log in for a higher limit.")
+REGISTRY_ERROR = _inconclusive("registry-error", "The registry answered with an error; try again, and ask its operator if it stays.")
+REGISTRY_NONSENSE = _inconclusive("registry-nonsense", "The answer is not what a registry says; check the host name, a proxy or a login page in between.")
+UNREACHABLE = _inconclusive("unreachable", "The host could not be reached; check its name, the network and whether it needs --plain-http.")
+TLS_FAILED = _inconclusive("tls-failed", "The TLS certificate could not be verified; give --ca-file for a private CA.")
+TIMEOUT = _inconclusive("timeout", "The answer did not come in time; try again.")
+EGRESS_DENIED = _inconclusive("egress-denied", "The address is not one that this service may talk to; allow it in the egress settings if it is meant.")
+AUTH_REFUSED = _inconclusive("auth-refused", "The registry points to a token server that we do not trust with credentials; check the realm it names.")
+EVIDENCE_LIMIT = _inconclusive("evidence-limit", "More or larger evidence than is read; remove what does not belong there.")
+RESPONSE_LIMIT = _inconclusive("response-limit", "The answer is larger than anything that belongs there.")
+OVERLOADED = _inconclusive("overloaded", "The service has too many requests in hand; try again.")
+ATTACHMENT_LOST = _inconclusive("attachment-lost", "The registry does not show what was just attached; run the command again.")
+INTERNAL = _inconclusive("internal", "A fault of ours; nothing was decided. Report it with the server's log.")
+UNSUPPORTED = _inconclusive("unsupported", "The registry does not offer this operation.")

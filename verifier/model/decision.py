@@ -1,0 +1,86 @@
+"""Decisions: the answer, with everything that is needed to explain and to repeat it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from verifier.model.artifact import Artifact
+from verifier.model.claim import Claim, Rejection
+from verifier.model.codes import Code
+from verifier.model.context import Request
+from verifier.model.evidence import Gap
+
+
+class Result(StrEnum):
+    """One check's result; skipped satisfies nothing."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    INCONCLUSIVE = "inconclusive"
+    SKIPPED = "skipped"
+
+
+class Action(StrEnum):
+    """What a failure of a check does."""
+
+    ENFORCE = "enforce"
+    WARN = "warn"
+
+
+class Outcome(StrEnum):
+    """The answer; `allowed` is computed from it, never stored beside it."""
+
+    ALLOWED = "allowed"
+    DENIED = "denied"
+    INCONCLUSIVE = "inconclusive"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One requirement's outcome. `claims` are indexes into the decision's claims."""
+
+    name: str
+    outcome: Result
+    reason: str
+    code: Code | None = None
+    action: Action = Action.ENFORCE
+    claims: tuple[int, ...] = ()
+    children: tuple[Check, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyName:
+    """Which policy and which of its rules decided; `digest` is of the document and all that it refers to."""
+
+    name: str
+    digest: str
+    rule: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """The whole answer."""
+
+    id: str
+    time: datetime
+    outcome: Outcome
+    request: Request
+    artifact: Artifact | None
+    policy: PolicyName
+    trust_digest: str
+    check: Check
+    claims: tuple[Claim, ...] = ()
+    rejections: tuple[Rejection, ...] = ()
+    gaps: tuple[Gap, ...] = ()
+    warnings: tuple[str, ...] = ()
+    unsafe: tuple[str, ...] = ()
+    valid_until: datetime | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def allowed(self) -> bool:
+        """Whether the chart may be installed."""
+        return self.outcome is Outcome.ALLOWED

@@ -1,0 +1,37 @@
+"""Every bound on what comes from outside, with its reason. Sizes are bytes, times are seconds."""
+
+from __future__ import annotations
+
+from typing import Final
+
+MIB: Final = 1024 * 1024
+
+MANIFEST_BYTES: Final = 4 * MIB  # what the distribution spec obliges a registry to accept
+CONFIG_BYTES: Final = 1 * MIB  # a Chart.yaml as JSON; Helm's own charts stay under 20 KiB
+ARCHIVE_BYTES: Final = 64 * MIB  # compressed; Helm reads no more than 100 MiB uncompressed
+ARCHIVE_UNPACKED_BYTES: Final = 100 * MIB  # Helm's MaxDecompressedChartSize
+ARCHIVE_ENTRIES: Final = 10_000  # large real charts have some hundreds
+ARCHIVE_DEPTH: Final = 5  # charts inside charts; real ones stay at two
+ARCHIVE_PATH: Final = 512  # characters of one path
+PROVENANCE_BYTES: Final = 1 * MIB  # a clear-signed Chart.yaml
+EVIDENCE_BYTES: Final = 8 * MIB  # one bundle; SBOM attestations are the largest
+EVIDENCE_TOTAL_BYTES: Final = 32 * MIB  # all evidence of one decision together
+REFERRERS: Final = 100  # referrers read for one chart; signatures first
+REFERRER_PAGES: Final = 20
+TAG_PAGES: Final = 200
+TOKEN_BYTES: Final = 128 * 1024  # as oras-go
+ERROR_BYTES: Final = 64 * 1024  # of a registry's error body
+KEYRING_BYTES: Final = 4 * MIB
+POLICY_BYTES: Final = 1 * MIB
+YAML_DEPTH: Final = 100  # PyYAML's C loader overflows the stack at about 3,000 in a small thread
+YAML_EVENTS: Final = 200_000
+JSON_DEPTH: Final = 100
+SIGNATURES: Final = 16  # OpenPGP signatures in one .prov
+SUBJECTS: Final = 1_024  # in-toto subjects in one statement
+REDIRECTS: Final = 5
+
+CONNECT_SECONDS: Final = 10.0
+READ_SECONDS: Final = 30.0
+DECISION_SECONDS: Final = 60.0  # one decision on the command line, look-ups included
+HELPER_SECONDS: Final = 30.0  # a docker credential helper
+CLOCK_SKEW_SECONDS: Final = 300.0  # a signature may be this far in the future

@@ -1,0 +1,33 @@
+"""Deadlines: one absolute end for everything that a decision waits for."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from verifier.model import codes
+from verifier.model.errors import InconclusiveError
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """`at` is on the monotonic clock, in seconds."""
+
+    at: float
+
+    @classmethod
+    def after(cls, seconds: float) -> Deadline:
+        """A deadline this many seconds from now."""
+        return cls(time.monotonic() + seconds)
+
+    @property
+    def remaining(self) -> float:
+        """Seconds left; zero or less when it has passed."""
+        return self.at - time.monotonic()
+
+    def check(self, where: str) -> float:
+        """The seconds left; raises InconclusiveError `timeout` when there are none."""
+        left = self.remaining
+        if left <= 0:
+            raise InconclusiveError(codes.TIMEOUT, "no time was left to ask", where=where)
+        return left

@@ -1,0 +1,34 @@
+"""Running a program: no shell, a deadline, bounded output, an environment that is given and not inherited by accident."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from verifier.model import codes
+from verifier.model.errors import InconclusiveError, MisuseError
+
+_MAX_OUTPUT = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """What a program left behind."""
+
+    status: int
+    stdout: bytes
+    stderr: bytes
+
+
+def run_program(arguments: Sequence[str], *, stdin: bytes, seconds: float, environment: Mapping[str, str]) -> Finished:
+    """Run to the end; raises MisuseError `tool-missing`, or InconclusiveError `timeout`; a non-zero status is the caller's."""
+    try:
+        done = subprocess.run(list(arguments), input=stdin, capture_output=True, timeout=seconds, env=dict(environment), check=False)
+    except FileNotFoundError as error:
+        raise MisuseError(codes.TOOL_MISSING, f"{arguments[0]!r} is not installed") from error
+    except OSError as error:
+        raise MisuseError(codes.TOOL_MISSING, f"{arguments[0]!r} could not be started: {error}") from error
+    except subprocess.TimeoutExpired as error:
+        raise InconclusiveError(codes.TIMEOUT, f"{arguments[0]!r} did not end within {seconds:.0f} s") from error
+    return Finished(status=done.returncode, stdout=done.stdout[:_MAX_OUTPUT], stderr=done.stderr[:_MAX_OUTPUT])

@@ -1,0 +1,237 @@
+"""HTTP requests: pooled connections, TLS, egress, deadlines and byte limits. No credentials, redirects or retries inside.
+
+What a caller can rely on: a response's body is at most `limit` bytes, the whole exchange ends at the deadline even if the
+server sends a byte a second, nothing is decompressed, and the peer is an address that the egress rules allow. Foreign
+exceptions become InconclusiveError here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+from urllib.parse import urlsplit
+
+import urllib3
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    LocationValueError,
+    NewConnectionError,
+    ProtocolError,
+    ReadTimeoutError,
+    SSLError,
+)
+
+from verifier.model import codes, limits
+from verifier.model.errors import InconclusiveError, MisuseError
+from verifier.net.deadline import Deadline
+from verifier.net.egress import Egress
+from verifier.net.watchdog import WATCHDOG, GuardedHTTPConnection, GuardedHTTPSConnection
+
+_CHUNK = 256 * 1024
+_POOL_SIZE = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One exchange; `url` is absolute."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port: what credentials are bound to."""
+        return origin_of(self.url)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Response:
+    """Status, headers (names in lower case), the body in full."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    url: str
+
+    @property
+    def media_type(self) -> str:
+        """The content type without its parameters."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+class Transport(Protocol):
+    """Sends one request and returns its response, whatever the status."""
+
+    def send(self, request: Request, deadline: Deadline, limit: int) -> Response:
+        """Raises InconclusiveError when there is no response, or when it is larger than `limit` bytes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsSettings:
+    """Files that the user names; `verify` is off only by an explicit unsafe switch."""
+
+    ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+    verify: bool = True
+
+
+Observer = Callable[[str], None]
+
+
+class HttpTransport:
+    """The transport over urllib3, safe to share between threads."""
+
+    def __init__(self, *, egress: Egress, tls: TlsSettings | None = None, observe: Observer | None = None) -> None:
+        self._egress = egress
+        self._context = _tls_context(tls or TlsSettings())
+        self._observe = observe
+        self._pools: dict[str, urllib3.HTTPConnectionPool] = {}
+        self._lock = threading.Lock()
+
+    def send(self, request: Request, deadline: Deadline, limit: int) -> Response:
+        """One exchange; a kept-alive connection that the server had closed is replaced once."""
+        again = request.method in ("GET", "HEAD")
+        try:
+            response = self._exchange(request, deadline, limit, again=again)
+        except InconclusiveError as error:
+            self._note(f"{request.method} {request.url} -> {error}")
+            raise
+        self._note(f"{request.method} {request.url} -> {response.status} ({len(response.body)} bytes)")
+        return response
+
+    def close(self) -> None:
+        """Close all connections."""
+        with self._lock:
+            for pool in self._pools.values():
+                pool.close()
+            self._pools.clear()
+
+    def _exchange(self, request: Request, deadline: Deadline, limit: int, *, again: bool) -> Response:
+        where = request.origin
+        left = deadline.check(where)
+        pool, host = self._pool(request.url)
+        split = urlsplit(request.url)
+        target = (split.path or "/") + (f"?{split.query}" if split.query else "")
+        headers = {"Host": host, "Accept-Encoding": "identity", "User-Agent": "helm-verifier", **request.headers}
+        try:
+            with WATCHDOG.until(deadline.at), contextlib.closing(_open(pool, request, target, headers, left)) as raw:
+                body = _read(raw, deadline, limit, request)
+                return Response(status=raw.status, headers={key.lower(): value for key, value in raw.headers.items()}, body=body, url=request.url)
+        except (HTTPError, OSError, ValueError, AttributeError) as error:
+            # AttributeError: http.client meets a connection that the watchdog has closed.
+            if again and isinstance(error, ProtocolError) and deadline.remaining > 0:
+                return self._exchange(request, deadline, limit, again=False)
+            raise _translated(error, deadline, where) from error
+
+    def _pool(self, url: str) -> tuple[urllib3.HTTPConnectionPool, str]:
+        split = urlsplit(url)
+        host, port = split.hostname or "", split.port or (443 if split.scheme == "https" else 80)
+        with self._lock:
+            pool = self._pools.get(origin_of(url))
+        if pool is None:
+            pool = self._new_pool(split.scheme, host, port)
+            with self._lock:
+                pool = self._pools.setdefault(origin_of(url), pool)
+        return pool, split.netloc.rpartition("@")[2]
+
+    def _new_pool(self, scheme: str, host: str, port: int) -> urllib3.HTTPConnectionPool:
+        address = self._egress.judge(host, port)
+        if scheme == "https":
+            secure = urllib3.HTTPSConnectionPool(
+                address, port, maxsize=_POOL_SIZE, retries=False, ssl_context=self._context, server_hostname=host, assert_hostname=host
+            )
+            secure.ConnectionCls = GuardedHTTPSConnection
+            return secure
+        pool = urllib3.HTTPConnectionPool(address, port, maxsize=_POOL_SIZE, retries=False)
+        pool.ConnectionCls = GuardedHTTPConnection
+        return pool
+
+    def _note(self, line: str) -> None:
+        if self._observe is not None:
+            self._observe(masked(line))
+
+
+def origin_of(url: str) -> str:
+    """`scheme://host:port` with the port always written."""
+    split = urlsplit(url)
+    return f"{split.scheme}://{split.hostname}:{split.port or (443 if split.scheme == 'https' else 80)}"
+
+
+def masked(text: str) -> str:
+    """A line for a log: what stands behind a question mark may be a signed URL, and user information a password."""
+    head, mark, query = text.partition("?")
+    if not mark:
+        return head
+    rest = query.partition(" ")
+    safe = rest[0] if rest[0].startswith(("digest=", "artifactType=", "n=", "last=", "mount=")) else "..."
+    return f"{head}?{safe}{rest[1]}{rest[2]}"
+
+
+def _open(pool: urllib3.HTTPConnectionPool, request: Request, target: str, headers: Mapping[str, str], left: float) -> urllib3.BaseHTTPResponse:
+    timeout = urllib3.Timeout(connect=min(limits.CONNECT_SECONDS, left), read=min(limits.READ_SECONDS, left))
+    return pool.urlopen(
+        request.method,
+        target,
+        body=request.body,
+        headers=headers,
+        redirect=False,
+        retries=False,
+        timeout=timeout,
+        preload_content=False,
+        decode_content=False,
+        assert_same_host=False,
+    )
+
+
+def _read(raw: urllib3.BaseHTTPResponse, deadline: Deadline, limit: int, request: Request) -> bytes:
+    if request.method == "HEAD":
+        return b""
+    announced = raw.headers.get("Content-Length", "")
+    if announced.isascii() and announced.isdigit() and int(announced) > limit:
+        raise InconclusiveError(codes.RESPONSE_LIMIT, f"announces {announced} bytes, the limit here is {limit}", where=request.url)
+    chunks: list[bytes] = []
+    size = 0
+    while chunk := raw.read1(_CHUNK):
+        size += len(chunk)
+        if size > limit:
+            raise InconclusiveError(codes.RESPONSE_LIMIT, f"more than {limit} bytes", where=request.url)
+        chunks.append(chunk)
+        deadline.check(request.origin)
+    deadline.check(request.origin)  # a connection that the watchdog closed looks like a short answer
+    if announced.isascii() and announced.isdigit() and int(announced) != size:
+        raise InconclusiveError(codes.UNREACHABLE, f"the connection broke after {size} of {announced} bytes", where=request.url)
+    return b"".join(chunks)
+
+
+def _tls_context(tls: TlsSettings) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=tls.ca_file)
+        if tls.ca_file:
+            context.load_default_certs()
+        if tls.cert_file:
+            context.load_cert_chain(tls.cert_file, tls.key_file)
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        raise MisuseError(codes.CONFIG_INVALID, f"the TLS files cannot be used: {error}", where=tls.ca_file or tls.cert_file or "") from error
+    if not tls.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _translated(error: Exception, deadline: Deadline, where: str) -> InconclusiveError:
+    reason = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
+    if deadline.remaining <= 0 or isinstance(error, ReadTimeoutError | ConnectTimeoutError | TimeoutError):
+        return InconclusiveError(codes.TIMEOUT, "the answer did not come in time", where=where)
+    if isinstance(error, SSLError | ssl.SSLError):
+        return InconclusiveError(codes.TLS_FAILED, reason, where=where)
+    if isinstance(error, NewConnectionError | LocationValueError):
+        return InconclusiveError(codes.UNREACHABLE, f"no connection: {reason}", where=where)
+    return InconclusiveError(codes.UNREACHABLE, f"the connection broke: {reason}", where=where)

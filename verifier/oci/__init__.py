@@ -1,0 +1,1 @@
+"""Registries and image layouts: credentials, sessions, repositories, referrers."""

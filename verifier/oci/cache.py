@@ -1,0 +1,88 @@
+"""A bounded, content-addressed cache in front of a source, for long-lived processes.
+
+Only what was fetched by digest, and so verified, is kept; keys hold the repository too, since whoever may read one
+repository may not read another. Tags and referrer lists are never kept: they change.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from verifier.model.artifact import Descriptor
+from verifier.model.digest import Digest
+from verifier.oci.source import Fetched, Referrers, Source
+
+
+class ContentCache:
+    """Least recently used content goes first; `most_bytes` bounds the sum of the contents."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most = most_bytes
+        self._size = 0
+        self._items: OrderedDict[tuple[str, Digest], tuple[str, bytes]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, where: str, digest: Digest) -> tuple[str, bytes] | None:
+        """Media type and bytes, or None."""
+        with self._lock:
+            item = self._items.get((where, digest))
+            if item is not None:
+                self._items.move_to_end((where, digest))
+            return item
+
+    def put(self, where: str, digest: Digest, media_type: str, data: bytes) -> None:
+        """Keep it, unless it alone would fill a quarter."""
+        if len(data) > self._most // 4:
+            return
+        with self._lock:
+            old = self._items.pop((where, digest), None)
+            self._size += len(data) - (len(old[1]) if old else 0)
+            self._items[where, digest] = (media_type, data)
+            while self._size > self._most:
+                _, (_, dropped) = self._items.popitem(last=False)
+                self._size -= len(dropped)
+
+
+@dataclass(frozen=True, slots=True)
+class CachedSource:
+    """`source`, with what is immutable kept in `cache`."""
+
+    source: Source
+    cache: ContentCache
+
+    @property
+    def where(self) -> str:
+        """As the source's."""
+        return self.source.where
+
+    def resolve(self, tag: str) -> Fetched:
+        """Always asked; what it names is kept."""
+        return self._kept(self.source.resolve(tag))
+
+    def manifest(self, digest: Digest) -> Fetched:
+        """From the cache if it is there."""
+        known = self.cache.get(self.where, digest)
+        return Fetched(digest=digest, media_type=known[0], data=known[1]) if known else self._kept(self.source.manifest(digest))
+
+    def blob(self, descriptor: Descriptor, limit: int) -> bytes:
+        """From the cache if it is there."""
+        known = self.cache.get(self.where, descriptor.digest)
+        if known is not None and len(known[1]) == descriptor.size <= limit:
+            return known[1]
+        data = self.source.blob(descriptor, limit)
+        self.cache.put(self.where, descriptor.digest, descriptor.media_type, data)
+        return data
+
+    def referrers(self, digest: Digest) -> Referrers:
+        """Always asked."""
+        return self.source.referrers(digest)
+
+    def tags(self) -> tuple[str, ...]:
+        """Always asked."""
+        return self.source.tags()
+
+    def _kept(self, fetched: Fetched) -> Fetched:
+        self.cache.put(self.where, fetched.digest, fetched.media_type, fetched.data)
+        return fetched

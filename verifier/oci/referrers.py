@@ -1,0 +1,149 @@
+"""Referrers: by the API, or by the fallback tag. Source: distribution-spec spec.md "Listing Referrers", "Referrers Tag Schema".
+
+Reading. Support is a tri-state per registry, learnt once: 200 with exactly the index media type is "supported"; any other
+200 (an HTML page), a redirect to one, 400, 405, 406 or a 404 that does not say NAME_UNKNOWN is "unsupported". Then the tag
+`sha256-HEX` is read; GitLab resolves that tag to the subject itself, which means that there are none.
+
+Writing. The `OCI-Subject` header is not believed (two big registries sent it without the API): the list is read back. The
+fallback tag is last-writer-wins everywhere, so an entry is read back, and again after a settling time (semantics 30).
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Sequence
+
+from verifier.model import codes, limits
+from verifier.model.artifact import Descriptor
+from verifier.model.digest import Digest, parse_digest
+from verifier.model.errors import FailedError, InconclusiveError, VerifierError
+from verifier.model.evidence import Gap, Kind
+from verifier.net.transport import Request, Response
+from verifier.oci.manifest import INDEX, MANIFEST, Index, read_manifest, write_index
+from verifier.oci.repository import Repository, read_answer
+from verifier.oci.session import refusal, registry_error
+from verifier.oci.source import Referrers
+
+_UNSUPPORTED = (400, 404, 405, 406, 501)
+_ATTEMPTS = 12
+_SETTLE_SECONDS = 0.4  # longer than a writer needs between reading the index and writing it
+
+
+def list_referrers(repository: Repository, digest: Digest) -> Referrers:
+    """What refers to `digest`; trouble becomes a gap, never "none"."""
+    try:
+        if repository.session.referrers_api.get(repository.registry) is not False:
+            found = _by_api(repository, digest)
+            if found is not None:
+                return found
+        return _by_tag(repository, digest)
+    except VerifierError as error:
+        gap = Gap(kind="referrers", where=repository.where, code=error.code, reason=error.reason, retry_after=error.retry_after)
+        return Referrers(descriptors=(), kind=Kind.REFERRER, gaps=(gap,))
+
+
+def fallback_tag(digest: Digest) -> str:
+    """`<algorithm, at most 32>-<encoded, at most 64>`: a legal tag also for sha512."""
+    return f"{digest.algorithm[:32]}-{digest.hex[:64]}"
+
+
+def attach(repository: Repository, manifest: bytes, subject: Descriptor, descriptor: Descriptor) -> None:
+    """Push the manifest and see it listed; raises InconclusiveError `attachment-lost` or what the registry answered."""
+    repository.push_manifest(manifest, MANIFEST)
+    listed = _by_api(repository, subject.digest)
+    if listed is None:
+        _attach_by_tag(repository, subject.digest, descriptor)
+    elif descriptor.digest not in {item.digest for item in listed.descriptors}:
+        raise _lost(repository, "the referrers API does not list it")
+
+
+def added(descriptors: Sequence[Descriptor], new: Descriptor) -> tuple[Descriptor, ...]:
+    """The index with `new` in it once, in the order of digests; foreign entries stay as they are."""
+    others = [item for item in descriptors if item.digest != new.digest]
+    return tuple(sorted([*others, new], key=lambda item: str(item.digest)))
+
+
+def _by_api(repository: Repository, digest: Digest) -> Referrers | None:
+    """The API's list; None when the registry does not offer it."""
+    api, registry = repository.session.referrers_api, repository.registry
+    response = repository.send(Request(method="GET", url=repository.url(f"referrers/{digest}"), headers={"Accept": INDEX}), limits.MANIFEST_BYTES)
+    if response.status == 404 and registry_error(response)[0] == "NAME_UNKNOWN":
+        return Referrers(descriptors=(), kind=Kind.REFERRER)  # no such repository: says nothing about the API
+    supported = response.status == 200 and response.media_type == INDEX
+    if not supported and response.status != 200 and response.status not in _UNSUPPORTED:
+        raise refusal(response, "referrers")
+    api.setdefault(registry, supported)
+    if not supported:
+        return None
+    found = list(_read_index(response, repository))
+    gap: tuple[Gap, ...] = ()
+    following = repository.next_page(response)
+    for _ in range(limits.REFERRER_PAGES):
+        if following is None:
+            break
+        response = repository.send(Request(method="GET", url=following, headers={"Accept": INDEX}), limits.MANIFEST_BYTES)
+        if response.status != 200:
+            raise refusal(response, "referrers")
+        found += _read_index(response, repository)
+        following = repository.next_page(response)
+    if following is not None:
+        reason = f"more than {limits.REFERRER_PAGES} pages of referrers"
+        gap = (Gap(kind="referrers", where=repository.where, code=codes.EVIDENCE_LIMIT, reason=reason),)
+    return Referrers(descriptors=tuple(found), kind=Kind.REFERRER, gaps=gap)
+
+
+def _by_tag(repository: Repository, digest: Digest) -> Referrers:
+    return Referrers(descriptors=_read_tag(repository, digest), kind=Kind.FALLBACK_TAG)
+
+
+def _read_tag(repository: Repository, digest: Digest) -> tuple[Descriptor, ...]:
+    try:
+        fetched = repository.resolve(fallback_tag(digest))
+    except InconclusiveError as error:
+        if error.code is codes.NOT_FOUND:
+            return ()
+        raise
+    if fetched.digest == digest:  # GitLab's alias
+        return ()
+    parsed = read_manifest(fetched.data, where=f"{repository.where}:{fallback_tag(digest)}")
+    if not isinstance(parsed, Index):
+        raise InconclusiveError(codes.REGISTRY_NONSENSE, "the fallback tag names a manifest that is no index", where=repository.where)
+    return parsed.manifests
+
+
+def _read_index(response: Response, repository: Repository) -> tuple[Descriptor, ...]:
+    value = read_answer(response)
+    try:
+        parsed = read_manifest(response.body, where="referrers")
+    except FailedError as error:
+        raise InconclusiveError(codes.REGISTRY_NONSENSE, f"referrers: {error.reason}", where=repository.where) from error
+    if not isinstance(parsed, Index):
+        raise InconclusiveError(codes.REGISTRY_NONSENSE, f"referrers: not an index ({len(value)} keys)", where=repository.where)
+    return parsed.manifests
+
+
+def _attach_by_tag(repository: Repository, subject: Digest, descriptor: Descriptor) -> None:
+    tag = fallback_tag(subject)
+    for attempt in range(_ATTEMPTS):
+        present = _read_tag(repository, subject)
+        if descriptor.digest not in {item.digest for item in present}:
+            repository.push_manifest(write_index(added(present, descriptor)), INDEX, tag)
+            time.sleep(random.uniform(0.01, 0.05 * (attempt + 1)))
+            continue
+        time.sleep(_SETTLE_SECONDS)
+        if descriptor.digest in {item.digest for item in _read_tag(repository, subject)}:
+            return
+    raise _lost(repository, f"other writers replaced the tag {tag} {_ATTEMPTS} times")
+
+
+def parse_fallback_tag(tag: str) -> Digest | None:
+    """The sha256 digest that a fallback tag stands for, or None."""
+    try:
+        return parse_digest(tag.replace("sha256-", "sha256:", 1))
+    except ValueError:
+        return None
+
+
+def _lost(repository: Repository, why: str) -> InconclusiveError:
+    return InconclusiveError(codes.ATTACHMENT_LOST, f"what was attached is not listed: {why}", where=repository.where)

@@ -1,0 +1,161 @@
+"""A session with registries: one request at a time, with authorization, redirects and translated errors.
+
+1. Send; on 401 answer the challenge once and send again. What was answered is remembered per origin and repository.
+2. Follow redirects of GET and HEAD by hand: at most five, never from https to http, and the Authorization header is
+   dropped when the origin (scheme, host, port) changes.
+3. Statuses that the caller did not expect become errors with the registry's own words.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from urllib.parse import urljoin, urlsplit
+
+from verifier.formats.json import parse_json
+from verifier.model import codes, limits
+from verifier.model.errors import FailedError, InconclusiveError
+from verifier.model.reference import DOCKER_HUB
+from verifier.net.deadline import Deadline
+from verifier.net.egress import Egress
+from verifier.net.transport import Request, Response, TlsSettings, Transport, origin_of
+from verifier.net.web import WebClient
+from verifier.oci.authorization import Authorizer
+from verifier.oci.challenge import choose
+from verifier.oci.credentials import Credentials
+
+_LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+_REDIRECTS = (301, 302, 303, 307, 308)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionSettings:
+    """`plain_http`: hosts that are spoken to without TLS beside loopback ones; `loopback_tls`: loopback speaks TLS too."""
+
+    egress: Egress
+    tls: TlsSettings = field(default_factory=TlsSettings)
+    plain_http: bool = False
+    loopback_tls: bool = False
+
+
+class Session:
+    """Shared by all repositories of a process: connections, tokens, and what was learnt about each registry."""
+
+    def __init__(self, transport: Transport, credentials: Credentials, settings: SessionSettings) -> None:
+        self._transport = transport
+        self._credentials = credentials
+        self._settings = settings
+        self._authorizer = Authorizer(WebClient(egress=settings.egress, tls=settings.tls))
+        self._answers: dict[tuple[str, str], str] = {}
+        self._lock = threading.Lock()
+        self.referrers_api: dict[str, bool] = {}  # per registry host, learnt once; absent is unknown
+
+    def base(self, registry: str) -> str:
+        """The URL of a registry's API root."""
+        host = "registry-1.docker.io" if registry == DOCKER_HUB else registry
+        name = host if host.startswith("[") and host.endswith("]") else host.rpartition(":")[0] or host
+        loopback = name in _LOOPBACK and not self._settings.loopback_tls
+        return f"{'http' if loopback or self._settings.plain_http else 'https'}://{host}/v2/"
+
+    def send(self, registry: str, repository: str, request: Request, deadline: Deadline, limit: int) -> Response:
+        """Steps 1 and 2; the response may have any status. Raises InconclusiveError."""
+        key = (origin_of(request.url), repository)
+        with self._lock:
+            answer = self._answers.get(key)
+        response = self._follow(_authorized(request, answer), deadline, limit)
+        if response.status != 401:
+            return response
+        return self._answer_challenge(key, registry, request, response, (deadline, limit)) or response
+
+    def _answer_challenge(
+        self, key: tuple[str, str], registry: str, request: Request, refused: Response, bounds: tuple[Deadline, int]
+    ) -> Response | None:
+        challenge = choose(refused.headers.get("www-authenticate", ""))
+        if challenge is None or origin_of(refused.url) != key[0]:
+            return None
+        with self._lock:
+            stale = self._answers.pop(key, None)
+        if stale is not None:
+            self._authorizer.forget(stale)
+        credential = self._credentials.find(registry, key[1])
+        answer = self._authorizer.answer(challenge, request.url, credential, bounds[0])
+        if answer is None:
+            return None
+        response = self._follow(_authorized(request, answer), *bounds)
+        if response.status not in (401, 403):
+            with self._lock:
+                self._answers[key] = answer
+        return response
+
+    def _follow(self, request: Request, deadline: Deadline, limit: int) -> Response:
+        response = self._transport.send(request, deadline, limit)
+        for _ in range(limits.REDIRECTS):
+            location = response.headers.get("location")
+            if response.status not in _REDIRECTS or not location or request.method not in ("GET", "HEAD"):
+                return response
+            request = _redirected(request, urljoin(request.url, location))
+            response = self._transport.send(request, deadline, limit)
+        if response.status in _REDIRECTS:
+            raise InconclusiveError(codes.REGISTRY_NONSENSE, f"more than {limits.REDIRECTS} redirects", where=request.origin)
+        return response
+
+
+def _authorized(request: Request, answer: str | None) -> Request:
+    return replace(request, headers={**request.headers, "Authorization": answer}) if answer else request
+
+
+def _redirected(request: Request, url: str) -> Request:
+    target = urlsplit(url)
+    if target.scheme not in ("http", "https") or not target.hostname or target.username is not None:
+        raise InconclusiveError(codes.REGISTRY_NONSENSE, f"a redirect to {url[:200]!r}", where=request.origin)
+    if target.scheme == "http" and request.url.startswith("https:"):
+        raise InconclusiveError(codes.REGISTRY_NONSENSE, "a redirect from https to http", where=request.origin)
+    headers = request.headers
+    if origin_of(url) != request.origin:
+        headers = {name: value for name, value in headers.items() if name.lower() != "authorization"}
+    return replace(request, url=url, headers=headers)
+
+
+def refusal(response: Response, what: str) -> InconclusiveError:
+    """The error for a status that `what` cannot go on with."""
+    words = registry_words(response)
+    match response.status:
+        case 401:
+            return InconclusiveError(codes.UNAUTHORIZED, f"{what}: not logged in{words}", where=origin_of(response.url))
+        case 403:
+            return InconclusiveError(codes.FORBIDDEN, f"{what}: not permitted{words}", where=origin_of(response.url))
+        case 404:
+            return InconclusiveError(codes.NOT_FOUND, f"{what}: not found{words}", where=origin_of(response.url))
+        case 405 | 501:
+            return InconclusiveError(codes.UNSUPPORTED, f"{what}: not offered by this registry{words}", where=origin_of(response.url))
+        case 429:
+            wait = retry_after(response.headers)
+            return InconclusiveError(codes.RATE_LIMITED, f"{what}: too many requests{words}", where=origin_of(response.url), retry_after=wait)
+        case status:
+            wait = retry_after(response.headers)
+            return InconclusiveError(codes.REGISTRY_ERROR, f"{what}: status {status}{words}", where=origin_of(response.url), retry_after=wait)
+
+
+def registry_words(response: Response) -> str:
+    """What the registry said itself, bounded and on one line; empty when it said nothing."""
+    code, message = registry_error(response)
+    text = " ".join(f"{code} {message}".split())[:300]
+    return f" (the registry says: {text})" if text else ""
+
+
+def registry_error(response: Response) -> tuple[str, str]:
+    """Code and message of the first error in a distribution-spec error body."""
+    try:
+        value = parse_json(response.body[: limits.ERROR_BYTES], where="error body") if response.body else None
+    except FailedError:
+        return "", ""
+    errors = value.get("errors") if isinstance(value, dict) else None
+    first = errors[0] if isinstance(errors, list) and errors else None
+    return (str(first.get("code", "")), str(first.get("message", ""))) if isinstance(first, dict) else ("", "")
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds of a Retry-After header in its numeric form, at most an hour."""
+    text = headers.get("retry-after", "")
+    return min(float(text), 3600.0) if text.isascii() and text.isdigit() else None

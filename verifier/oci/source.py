@@ -1,0 +1,72 @@
+"""What a place that holds artifacts can do: a registry's repository and an image layout answer the same questions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from verifier.model.artifact import Descriptor
+from verifier.model.digest import Digest
+from verifier.model.evidence import Gap, Kind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetched:
+    """A manifest's bytes, under the digest that we computed."""
+
+    digest: Digest
+    media_type: str
+    data: bytes
+
+    @property
+    def descriptor(self) -> Descriptor:
+        """Of the manifest itself."""
+        return Descriptor(media_type=self.media_type, digest=self.digest, size=len(self.data))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Referrers:
+    """Descriptors of manifests that say they refer to a subject: hints, each to be fetched and read."""
+
+    descriptors: tuple[Descriptor, ...]
+    kind: Kind
+    gaps: tuple[Gap, ...] = ()
+
+
+class Source(Protocol):
+    """Reading. Every byte that is returned was compared with its digest."""
+
+    @property
+    def where(self) -> str:
+        """The place's readable name."""
+
+    def resolve(self, tag: str) -> Fetched:
+        """The manifest that a tag names now; raises InconclusiveError."""
+
+    def manifest(self, digest: Digest) -> Fetched:
+        """A manifest by digest; raises InconclusiveError, or FailedError `digest-mismatch`."""
+
+    def blob(self, descriptor: Descriptor, limit: int) -> bytes:
+        """A blob; raises InconclusiveError, or FailedError `digest-mismatch`."""
+
+    def referrers(self, digest: Digest) -> Referrers:
+        """What refers to `digest`; what could not be looked up is a gap."""
+
+    def tags(self) -> tuple[str, ...]:
+        """All tags."""
+
+
+class Target(Source, Protocol):
+    """Writing."""
+
+    def push_blob(self, data: bytes) -> Digest:
+        """Store a blob unless it is there."""
+
+    def push_manifest(self, data: bytes, media_type: str, tag: str | None = None) -> Digest:
+        """Store a manifest, by digest or under a tag."""
+
+    def attach(self, manifest: bytes, subject: Descriptor, descriptor: Descriptor) -> None:
+        """Store a manifest with a subject so that it is listed among the subject's referrers; read back before returning."""
+
+    def delete_manifest(self, reference: str) -> None:
+        """Remove a manifest by digest, or a tag."""

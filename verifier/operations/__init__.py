@@ -1,0 +1,1 @@
+"""One module per verb; here mechanisms meet. Start with `verification`."""

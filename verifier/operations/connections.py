@@ -1,0 +1,55 @@
+"""What operations share: the session with registries, a cache, and threads for independent look-ups."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from verifier.model.reference import LayoutReference, Reference
+from verifier.net.deadline import Deadline
+from verifier.oci.cache import CachedSource, ContentCache
+from verifier.oci.layout import ImageLayout
+from verifier.oci.repository import Repository
+from verifier.oci.session import Session
+from verifier.oci.source import Source, Target
+
+_T = TypeVar("_T")
+_R = TypeVar("_R")
+_THREADS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Connections:
+    """One per process. `pool` runs leaf look-ups only, never something that waits for the pool itself."""
+
+    session: Session
+    cache: ContentCache | None = None
+    pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(_THREADS, thread_name_prefix="lookup"))
+
+    def source(self, reference: Reference | LayoutReference, deadline: Deadline) -> Source:
+        """Where the reference is read from."""
+        target = self.target(reference, deadline)
+        return CachedSource(target, self.cache) if self.cache is not None and isinstance(reference, Reference) else target
+
+    def target(self, reference: Reference | LayoutReference, deadline: Deadline) -> Target:
+        """Where the reference is written to."""
+        match reference:
+            case Reference():
+                return Repository(self.session, reference.registry, reference.repository, deadline)
+            case LayoutReference():
+                return ImageLayout(Path(reference.path))
+
+    def start(self, work: Callable[[], _R]) -> Future[_R]:
+        """Begin a look-up."""
+        return self.pool.submit(work)
+
+    def side_by_side(self, work: Callable[[_T], _R], items: Sequence[_T]) -> Iterable[_R]:
+        """`work` for each item, in the order of the items; one item is done right here."""
+        return [work(items[0])] if len(items) == 1 else list(self.pool.map(work, items))
+
+    def close(self) -> None:
+        """Stop the threads; look-ups that have not begun are dropped."""
+        self.pool.shutdown(wait=True, cancel_futures=True)

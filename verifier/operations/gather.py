@@ -1,0 +1,162 @@
+"""Gathering: evidence and gaps for an artifact, bounded; independent look-ups side by side; signatures first.
+
+What is listed is a hint: each referrer's manifest is fetched by digest, its own `subject` and type are read, and its one
+blob is the evidence. What cannot be read is a gap, what is foreign a rejection; neither ends the search (semantics 20).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from verifier.attest.bundle import MEDIA_TYPE as BUNDLE
+from verifier.attest.bundle import MEDIA_TYPES as BUNDLES
+from verifier.model import codes, limits
+from verifier.model.artifact import Descriptor
+from verifier.model.claim import Rejection
+from verifier.model.errors import FailedError, InconclusiveError, VerifierError
+from verifier.model.evidence import Evidence, Gap, Kind, Location
+from verifier.operations.connections import Connections
+from verifier.operations.resolve import Pinned, read_local
+from verifier.oci.manifest import EMPTY, HELM_PROVENANCE, Manifest, read_manifest
+from verifier.oci.source import Referrers
+
+EVIDENCE_TYPES = (*BUNDLES, HELM_PROVENANCE)
+
+Found = Evidence | Rejection | Gap
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """Untrusted evidence, evidence that is none, and what could not be read."""
+
+    evidence: tuple[Evidence, ...] = ()
+    rejections: tuple[Rejection, ...] = ()
+    gaps: tuple[Gap, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvidenceFiles:
+    """Evidence that the user gives as files."""
+
+    provenance: tuple[str, ...] = ()
+    bundles: tuple[str, ...] = ()
+
+    def beside(self, path: str) -> EvidenceFiles:
+        """With `PATH.prov` and `PATH.sigstore.json`, if they are there and nothing of their kind was given."""
+        prov, bundle = f"{path}.prov", f"{path}.sigstore.json"
+        return EvidenceFiles(
+            provenance=self.provenance or ((prov,) if Path(prov).is_file() else ()),
+            bundles=self.bundles or ((bundle,) if Path(bundle).is_file() else ()),
+        )
+
+
+def gather(pinned: Pinned, connections: Connections, listing: Referrers) -> Gathered:
+    """All evidence for a manifest in a registry or layout; never raises on what it meets."""
+    layer = connections.start(lambda: _provenance_layer(pinned)) if pinned.provenance is not None else None
+    found = _read_referrers(pinned, listing, connections)
+    return sort_found([layer.result(), *found] if layer is not None else found)
+
+
+def gather_files(files: EvidenceFiles) -> Gathered:
+    """Evidence from files that the user named; raises MisuseError `file-unreadable`."""
+    named = [(path, HELM_PROVENANCE, limits.PROVENANCE_BYTES) for path in files.provenance]
+    named += [(path, BUNDLE, limits.EVIDENCE_BYTES) for path in files.bundles]
+    return Gathered(
+        evidence=tuple(
+            Evidence(location=Location(kind=Kind.FILE, where=path, media_type=media_type), media_type=media_type, payload=read_local(Path(path), limit))
+            for path, media_type, limit in named
+        )
+    )
+
+
+def joined(one: Gathered, two: Gathered) -> Gathered:
+    """Both."""
+    return Gathered(one.evidence + two.evidence, one.rejections + two.rejections, one.gaps + two.gaps)
+
+
+def sort_found(found: Sequence[Found]) -> Gathered:
+    """By what it is."""
+    return Gathered(
+        tuple(item for item in found if isinstance(item, Evidence)),
+        tuple(item for item in found if isinstance(item, Rejection)),
+        tuple(item for item in found if isinstance(item, Gap)),
+    )
+
+
+def _provenance_layer(pinned: Pinned) -> Found:
+    layer = pinned.provenance
+    assert layer is not None
+    where = f"{pinned.source.where}@{pinned.fetched.digest.short}"
+    location = Location(kind=Kind.PROV_LAYER, where=where, digest=layer.digest, media_type=HELM_PROVENANCE)
+    return _guarded(location, lambda: Evidence(location=location, media_type=HELM_PROVENANCE, payload=pinned.source.blob(layer, limits.PROVENANCE_BYTES)))
+
+
+def _read_referrers(pinned: Pinned, listing: Referrers, connections: Connections) -> list[Found]:
+    distinct = {item.digest: item for item in listing.descriptors if item.digest != pinned.fetched.digest}
+    ordered = sorted(distinct.values(), key=lambda item: item.artifact_type not in EVIDENCE_TYPES)
+    found: list[Found] = list(listing.gaps)
+    if len(ordered) > limits.REFERRERS:
+        reason = f"{len(ordered)} referrers are listed, {limits.REFERRERS} were read"
+        found.append(Gap(kind="referrers", where=pinned.source.where, code=codes.EVIDENCE_LIMIT, reason=reason))
+    chosen = ordered[: limits.REFERRERS]
+    if chosen:
+        found += connections.side_by_side(lambda item: _read_referrer(pinned, listing.kind, item), chosen)
+    return _within_total(found, pinned.source.where)
+
+
+def _read_referrer(pinned: Pinned, kind: Kind, descriptor: Descriptor) -> Found:
+    location = Location(kind=kind, where=pinned.source.where, digest=descriptor.digest, media_type=descriptor.artifact_type or "")
+    return _guarded(location, lambda: _referrer(pinned, kind, descriptor))
+
+
+def _referrer(pinned: Pinned, kind: Kind, descriptor: Descriptor) -> Found:
+    manifest = read_manifest(pinned.source.manifest(descriptor.digest).data, where=f"{pinned.source.where}@{descriptor.digest.short}")
+    media_type = _evidence_type(manifest)
+    location = Location(kind=kind, where=pinned.source.where, digest=descriptor.digest, media_type=media_type)
+    if not isinstance(manifest, Manifest) or media_type not in EVIDENCE_TYPES:
+        return Rejection(scheme=None, code=codes.EVIDENCE_FOREIGN, reason=f"an artifact of type {media_type[:100]!r}", location=location)
+    if manifest.subject is None or manifest.subject.digest != pinned.fetched.digest:
+        subject = manifest.subject.digest.short if manifest.subject else "nothing"
+        return Rejection(scheme=None, code=codes.SUBJECT_MISMATCH, reason=f"it is listed here but refers to {subject}", location=location)
+    if len(manifest.layers) != 1:
+        return Rejection(scheme=None, code=codes.BUNDLE_MALFORMED, reason=f"{len(manifest.layers)} layers, expected one", location=location)
+    payload = pinned.source.blob(manifest.layers[0], limits.EVIDENCE_BYTES)
+    return Evidence(location=location, media_type=media_type, payload=payload, annotations=manifest.annotations)
+
+
+def _evidence_type(manifest: object) -> str:
+    """The artifact's type; of one that has only the empty config, its single layer's type."""
+    if not isinstance(manifest, Manifest):
+        return "an index"
+    if manifest.kind == EMPTY and len(manifest.layers) == 1:
+        return manifest.layers[0].media_type
+    return manifest.kind
+
+
+def _within_total(found: list[Found], where: str) -> list[Found]:
+    kept: list[Found] = []
+    total = 0
+    for item in found:
+        total += len(item.payload) if isinstance(item, Evidence) else 0
+        if total > limits.EVIDENCE_TOTAL_BYTES:
+            reason = f"more than {limits.EVIDENCE_TOTAL_BYTES} bytes of evidence"
+            return [*kept, Gap(kind="evidence", where=where, code=codes.EVIDENCE_LIMIT, reason=reason)]
+        kept.append(item)
+    return kept
+
+
+def _guarded(location: Location, read) -> Found:  # type: ignore[no-untyped-def]
+    try:
+        found: Found = read()
+        return found
+    except FailedError as error:
+        return Rejection(scheme=None, code=error.code, reason=error.reason, location=location)
+    except InconclusiveError as error:
+        return as_gap("evidence", location.where, error)
+
+
+def as_gap(kind: str, where: str, error: VerifierError) -> Gap:
+    """A gap of an error."""
+    return Gap(kind=kind, where=error.where or where, code=error.code, reason=error.reason, retry_after=error.retry_after)

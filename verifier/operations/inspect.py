@@ -1,0 +1,31 @@
+"""Inspecting: everything that is attached to a chart, each with its state word, its signer and where it was found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from verifier.model.artifact import Artifact
+from verifier.model.claim import Claim, Rejection
+from verifier.model.context import Context, Request
+from verifier.model.evidence import Gap
+from verifier.model.reference import AnyReference
+from verifier.operations.connections import Connections
+from verifier.operations.verification import Options, examine, prove
+from verifier.trust.anchors import TrustMaterial
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection:
+    """What lies there; without trust material nothing is ever called verified."""
+
+    artifact: Artifact | None
+    verified: tuple[Claim, ...]
+    present: tuple[Rejection, ...]
+    unknown: tuple[Gap, ...]
+
+
+def inspect(reference: AnyReference, trust: TrustMaterial, connections: Connections, options: Options) -> Inspection:
+    """Look at a chart without judging it."""
+    artifact, gathered = examine(Request(reference=reference, context=Context()), connections, options)
+    claims, rejections = prove(gathered.evidence, artifact, trust)
+    return Inspection(artifact=artifact, verified=claims, present=gathered.rejections + rejections, unknown=gathered.gaps)

@@ -1,0 +1,97 @@
+"""Loading a policy with the trust material that it names: one snapshot, each file read once and checked.
+
+1. The document (policy.loader).
+2. Each trust entry's bytes: a file relative to the policy, text in the policy, or keys of a GnuPG home.
+3. Each entry is parsed by its scheme now, so that a broken or missing key is an error at load and not a denial later;
+   every fingerprint that is named must be in its keyring.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from verifier.model import codes, limits
+from verifier.model.errors import MisuseError
+from verifier.operations.resolve import read_local
+from verifier.policy.document import Policy, TrustEntry, TrustKind
+from verifier.policy.loader import load_policy
+from verifier.trust.anchors import KEY, OPENPGP, Anchor, TrustMaterial
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedPolicy:
+    """Policy and trust, read as one; `trust_digest` is computed once."""
+
+    policy: Policy
+    trust: TrustMaterial
+    trust_digest: str = field(default="")
+
+
+def load(path: Path) -> LoadedPolicy:
+    """Load a policy file; raises MisuseError `policy-invalid`, `trust-invalid`, `key-unsupported` or `file-unreadable`."""
+    policy = load_policy(read_local(path, limits.POLICY_BYTES), where=str(path))
+    return with_trust(policy, base=path.parent)
+
+
+def with_trust(policy: Policy, *, base: Path) -> LoadedPolicy:
+    """Read the trust entries of a policy; relative paths start at `base`."""
+    trust = TrustMaterial(tuple(_anchor(entry, base) for entry in policy.trust))
+    return LoadedPolicy(policy, trust, trust.digest)
+
+
+def _anchor(entry: TrustEntry, base: Path) -> Anchor:
+    try:
+        data = _bytes(entry, base)
+        anchor = Anchor(
+            name=entry.name,
+            kind=OPENPGP if entry.kind is TrustKind.OPENPGP else KEY,
+            data=data,
+            fingerprints=frozenset(entry.fingerprints),
+            any_key=entry.any_key,
+            not_before=entry.not_before,
+            not_after=entry.not_after,
+        )
+        _check(anchor)
+    except MisuseError as error:
+        raise MisuseError(error.code, error.reason, where=" ".join(filter(None, (entry.place, error.where or entry.path)))) from error
+    return anchor
+
+
+def _bytes(entry: TrustEntry, base: Path) -> bytes:
+    if entry.inline is not None:
+        return entry.inline.encode()
+    if entry.gnupg_home is not None:
+        from verifier.schemes.openpgp.gpg import export_public
+
+        home = None if entry.gnupg_home == "default" else base / entry.gnupg_home
+        return export_public(home, entry.fingerprints)
+    if entry.kind is TrustKind.KEY and (entry.path or "").startswith("env://"):
+        from verifier.signers.key import read_keyref
+
+        return read_keyref(entry.path or "")
+    data = read_local(base / (entry.path or ""), limits.KEYRING_BYTES)
+    return _without_keybox(data) if entry.kind is TrustKind.OPENPGP else data
+
+
+def _without_keybox(data: bytes) -> bytes:
+    from verifier.schemes.openpgp.certificates import is_keybox
+
+    if not is_keybox(data):
+        return data
+    from verifier.schemes.openpgp.gpg import export_keybox
+
+    return export_keybox(data)
+
+
+def _check(anchor: Anchor) -> None:
+    if anchor.kind == KEY:
+        from verifier.signers.public import load_public_key
+
+        load_public_key(anchor.data)
+        return
+    from verifier.schemes.openpgp.certificates import read_keyring
+
+    held = {certificate.fingerprint for certificate in read_keyring(anchor.data)}
+    if missing := sorted(anchor.fingerprints - held):
+        raise MisuseError(codes.TRUST_INVALID, f"the keyring does not hold {missing[0]}; it holds {', '.join(sorted(held))[:300]}")

@@ -1,0 +1,139 @@
+"""Verification: resolve, gather, verify, decide. Read this first.
+
+Every target gets a decision; only misuse is raised. What keeps the chart itself from us becomes a rejection (it is bad) or
+a gap (it could not be had), and the policy, which sees facts and never evidence, says no.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import lru_cache
+
+from verifier.model import codes, limits
+from verifier.model.artifact import Artifact
+from verifier.model.claim import Claim, Rejection
+from verifier.model.context import Facts, Request
+from verifier.model.decision import Decision
+from verifier.model.errors import FailedError, InconclusiveError, MisuseError
+from verifier.model.evidence import Evidence, Kind, Location
+from verifier.model.reference import FileReference, LayoutReference, Reference
+from verifier.net.deadline import Deadline
+from verifier.oci.manifest import HELM_PROVENANCE
+from verifier.operations.connections import Connections
+from verifier.operations.gather import EvidenceFiles, Gathered, as_gap, gather, gather_files, joined
+from verifier.operations.policies import LoadedPolicy
+from verifier.operations.resolve import Pinned, read_chart, read_file, resolve
+from verifier.policy.engine import decide
+from verifier.schemes.scheme import Scheme
+from verifier.trust.anchors import TrustMaterial
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What a caller may add to a question."""
+
+    files: EvidenceFiles = field(default_factory=EvidenceFiles)
+    seconds: float = limits.DECISION_SECONDS
+    unsafe: tuple[str, ...] = ()
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+
+Examined = tuple[Artifact | None, Gathered]
+
+
+def verify(request: Request, loaded: LoadedPolicy, connections: Connections, options: Options) -> Decision:
+    """The decision for one chart; raises MisuseError only."""
+    return judge(request, examine(request, connections, options), loaded, options)
+
+
+def judge(request: Request, examined: Examined, loaded: LoadedPolicy, options: Options) -> Decision:
+    """Verify the evidence, and decide."""
+    artifact, gathered = examined
+    claims, rejections = prove(gathered.evidence, artifact, loaded.trust)
+    facts = Facts(request=request, artifact=artifact, claims=claims, rejections=gathered.rejections + rejections, gaps=gathered.gaps)
+    return decide(loaded.policy, facts, options.clock(), trust_digest=loaded.trust_digest, unsafe=options.unsafe)
+
+
+def verify_all(requests: Sequence[Request], loaded: LoadedPolicy, connections: Connections, options: Options) -> list[Decision | MisuseError]:
+    """Decisions for several charts, in their order; they share connections and run side by side. Misuse stays with its target."""
+
+    def one(request: Request) -> Decision | MisuseError:
+        try:
+            return verify(request, loaded, connections, options)
+        except MisuseError as error:
+            return error
+
+    if len(requests) == 1:
+        return [one(requests[0])]
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(8, thread_name_prefix="verify") as pool:
+        return list(pool.map(one, requests))
+
+
+def examine(request: Request, connections: Connections, options: Options) -> Examined:
+    """Resolve and gather: the artifact, if it can be had and is sound, and what lies around it."""
+    reference = request.reference
+    try:
+        match reference:
+            case FileReference():
+                return read_file(reference), gather_files(options.files.beside(reference.path))
+            case Reference() | LayoutReference():
+                pinned = resolve(reference, connections.source(reference, Deadline.after(options.seconds)))
+                return examine_pinned(pinned, connections, options)
+    except (FailedError, InconclusiveError) as error:
+        return without_chart(error, str(reference))
+
+
+def without_chart(error: FailedError | InconclusiveError, where: str) -> Examined:
+    """What is known when the chart itself could not be had (a gap), or is bad (a rejection)."""
+    if isinstance(error, InconclusiveError):
+        return None, Gathered(gaps=(as_gap("chart", where, error),))
+    location = Location(kind=Kind.CHART, where=error.where or where)
+    return None, Gathered(rejections=(Rejection(scheme=None, code=error.code, reason=error.reason, location=location),))
+
+
+def prove(evidence: Sequence[Evidence], artifact: Artifact | None, trust: TrustMaterial) -> tuple[tuple[Claim, ...], tuple[Rejection, ...]]:
+    """Each piece of evidence judged by the scheme of its media type."""
+    if artifact is None:
+        return (), ()
+    results = [result for item in evidence for result in scheme_for(item.media_type).verify(item, artifact, trust)]
+    return tuple(item for item in results if isinstance(item, Claim)), tuple(item for item in results if isinstance(item, Rejection))
+
+
+@lru_cache(maxsize=32)
+def scheme_for(media_type: str) -> Scheme:
+    """The scheme that judges a media type; imported when its first evidence is met, so that nobody pays for another's."""
+    if media_type == HELM_PROVENANCE:
+        from verifier.schemes.openpgp.verify import OpenPGPScheme
+
+        return OpenPGPScheme()
+    from verifier.schemes.sigstore.verify import SigstoreScheme
+
+    return SigstoreScheme()
+
+
+def examine_pinned(pinned: Pinned, connections: Connections, options: Options) -> Examined:
+    """Fetch the chart and what refers to it, side by side."""
+    given = gather_files(options.files)
+    listing = connections.start(lambda: pinned.source.referrers(pinned.fetched.digest))
+    try:
+        artifact, bad = _chart(pinned, connections)
+    except (FailedError, InconclusiveError) as error:
+        artifact, bad = without_chart(error, str(pinned.reference))
+    return artifact, joined(bad, joined(given, gather(pinned, connections, listing.result())))
+
+
+def _chart(pinned: Pinned, connections: Connections) -> Examined:
+    return read_chart(pinned, connections), Gathered()
+
+
+def asserted(reference: FileReference | LayoutReference | Reference, text: Reference | None) -> FileReference | LayoutReference | Reference:
+    """A local reference that stands for another, as `--as` says; raises MisuseError for one that is no local one."""
+    if text is None:
+        return reference
+    if isinstance(reference, Reference):
+        raise MisuseError(codes.USAGE, "--as goes with a local file or an image layout", where=reference.written)
+    return replace(reference, asserted=text)

@@ -1,0 +1,60 @@
+"""The case before the engine: facts, the rule that won, and the moment at which it is judged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from verifier.model.artifact import Artifact, OciChart
+from verifier.model.claim import Claim
+from verifier.model.context import Facts
+from verifier.model.reference import AnyReference, FileReference, LayoutReference, Reference
+from verifier.policy.document import Policy, Rule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """`claims` are those that count: what the deny list strikes out is not among them."""
+
+    policy: Policy
+    rule: Rule
+    facts: Facts
+    artifact: Artifact
+    claims: tuple[Claim, ...]
+    now: datetime
+
+    @property
+    def repository(self) -> str | None:
+        """`host/repository` that the chart is judged as; None for a file that stands for nothing."""
+        return asked_repository(self.facts)
+
+    @property
+    def tag(self) -> str | None:
+        """The tag under which it was asked for."""
+        reference = asked_reference(self.facts)
+        return reference.tag if reference is not None else None
+
+    @property
+    def pinned(self) -> bool:
+        """Whether the caller named the digest; local bytes are what they are."""
+        return self.artifact.reference.was_pinned if isinstance(self.artifact, OciChart) else True
+
+
+def asked_of(reference: AnyReference) -> Reference | None:
+    """The registry reference that is meant, also when a file stands for it."""
+    match reference:
+        case Reference():
+            return reference
+        case FileReference(asserted=asserted) | LayoutReference(asserted=asserted):
+            return asserted
+
+
+def asked_reference(facts: Facts) -> Reference | None:
+    """The registry reference that the request is for."""
+    return asked_of(facts.request.reference)
+
+
+def asked_repository(facts: Facts) -> str | None:
+    """`host/repository` of `asked_reference`."""
+    reference = asked_reference(facts)
+    return reference.name if reference is not None else None

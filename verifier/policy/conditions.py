@@ -1,0 +1,86 @@
+"""Binding and chart conditions: facts about the chart itself, not about who signed it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from verifier.charts.version import parse_version
+from verifier.model import codes
+from verifier.model.codes import Code
+from verifier.model.decision import Check, Result
+from verifier.policy.case import Case
+from verifier.policy.document import ChartIs, DigestIn
+from verifier.policy.logic import all_of
+
+
+def check_binding(case: Case) -> Check:
+    """Name and version bound to what was asked for (semantics 4); always on, never relaxed by an action."""
+    facts = case.artifact.facts
+    if case.repository is None:
+        return _passed("binding", f"{facts.label} is judged as a file; no reference to bind it to")
+    wanted = case.rule.chart.name if case.rule.chart and case.rule.chart.name else case.repository.rpartition("/")[2]
+    children = [
+        _check("name", facts.name == wanted, codes.NAME_MISMATCH, f"the chart says name {facts.name!r}", f"the repository says {wanted!r}"),
+    ]
+    if case.tag is not None:
+        fits = case.tag in case.rule.channels or _tag_fits(case.tag, facts.version)
+        children.append(_check("version", fits, codes.VERSION_MISMATCH, f"the chart says version {facts.version!r}", f"the tag says {case.tag!r}"))
+    return all_of("binding", children)
+
+
+def check_chart(requirement: ChartIs, case: Case, name: str) -> Check:
+    """Each condition that is written, as a check of its own."""
+    return all_of(name, list(_conditions(requirement, case)) or [_passed("conditions", "judged with the signatures")], action=requirement.action)
+
+
+def check_digest(requirement: DigestIn, case: Case, name: str) -> Check:
+    """The chart's own digest, or its archive's, is among the reviewed ones and the review has not ended."""
+    for entry in requirement.entries:
+        if entry.digest in {str(digest) for digest in case.artifact.digests}:
+            if case.now >= entry.expires:
+                reason = f"the review by {entry.owner} ended at {entry.expires:%Y-%m-%d}"
+                return Check(name=name, outcome=Result.FAILED, reason=reason, code=codes.DIGEST_NOT_LISTED, action=requirement.action)
+            return Check(name=name, outcome=Result.PASSED, reason=f"reviewed by {entry.owner}: {entry.reason}", action=requirement.action)
+    reason = f"{case.artifact.digests[0].short}... is not among the {len(requirement.entries)} reviewed digests"
+    return Check(name=name, outcome=Result.FAILED, reason=reason, code=codes.DIGEST_NOT_LISTED, action=requirement.action)
+
+
+def _conditions(wanted: ChartIs, case: Case) -> Iterator[Check]:
+    facts, metadata = case.artifact.facts, case.artifact.facts.metadata
+    version = parse_version(facts.version)
+    if wanted.name is not None:
+        yield _check("name", facts.name == wanted.name, codes.NAME_MISMATCH, f"the chart is {facts.name!r}", f"expected {wanted.name!r}")
+    if wanted.pinned is not None:
+        yield _check("pinned", case.pinned, codes.NOT_PINNED, "the digest was asked for" if case.pinned else "only a tag was asked for", "expected a digest")
+    if wanted.version is not None:
+        fits = version is not None and wanted.version.admits(version)
+        yield _check("version", fits, codes.VERSION_REFUSED, f"the version is {facts.version}", f"expected {wanted.version.text}")
+    if wanted.prerelease is not None:
+        pre = version is not None and bool(version.pre)
+        yield _check("prerelease", not pre or wanted.prerelease, codes.PRERELEASE, f"the version is {facts.version}", "expected a release")
+    annotations = metadata.get("annotations") or {}
+    for key in wanted.annotations:
+        has = bool(annotations.get(key))
+        yield _check(f"annotation {key}", has, codes.CHART_CONDITION, f"annotation {key!r} is {'there' if has else 'missing'}", "expected a value")
+    if wanted.type is not None:
+        kind = metadata.get("type") or "application"
+        yield _check("type", kind == wanted.type, codes.CHART_CONDITION, f"the type is {kind}", f"expected {wanted.type}")
+    if wanted.deprecated is not None:
+        old = bool(metadata.get("deprecated"))
+        yield _check("deprecated", not old, codes.CHART_CONDITION, "the chart is deprecated" if old else "the chart is maintained", "expected one that is maintained")
+    if wanted.max_bytes is not None:
+        size = len(case.artifact.archive)
+        yield _check("size", size <= wanted.max_bytes, codes.CHART_CONDITION, f"the archive has {size} bytes", f"expected at most {wanted.max_bytes}")
+
+
+def _tag_fits(tag: str, version: str) -> bool:
+    """Equal, with `+` written as `_`, and `v` in front or not."""
+    return tag.removeprefix("v") == version.replace("+", "_").removeprefix("v")
+
+
+def _check(name: str, holds: bool, code: Code, found: str, expected: str) -> Check:
+    return _passed(name, found) if holds else Check(name=name, outcome=Result.FAILED, reason=f"{found}, {expected}", code=code)
+
+
+def _passed(name: str, reason: str) -> Check:
+    return Check(name=name, outcome=Result.PASSED, reason=reason)

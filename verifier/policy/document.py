@@ -1,0 +1,195 @@
+"""The policy as values: what was loaded and checked. See `loader` for how it is read, `engine` for what it means.
+
+Requirements are a closed union; each carries where it stands (`place`), its window and its action.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from verifier.charts.version import Range
+from verifier.model.claim import Clock, Form
+from verifier.model.decision import Action
+from verifier.policy.scopes import Scope
+
+API_VERSION = "verifier/v1"
+KIND = "ChartPolicy"
+
+
+class TrustKind(StrEnum):
+    """What a trust name can hold; each holds one kind (semantics 9)."""
+
+    OPENPGP = "openpgp"
+    KEY = "key"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrustEntry:
+    """A name for what we believe in. `path` is as written, relative to the policy's file; `inline` is PEM or armor in it.
+
+    `gnupg_home` names a GnuPG home (`default`: the caller's) whose keys with `fingerprints` are meant.
+    """
+
+    name: str
+    kind: TrustKind
+    path: str | None = None
+    inline: str | None = None
+    gnupg_home: str | None = None
+    fingerprints: tuple[str, ...] = ()
+    any_key: bool = False
+    not_before: datetime | None = None
+    not_after: datetime | None = None
+    place: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """When a branch counts, and since when its failure is enforced (semantics 12)."""
+
+    since: datetime | None = None
+    until: datetime | None = None
+    enforce_from: datetime | None = None
+
+    @property
+    def edges(self) -> tuple[datetime, ...]:
+        """The moments at which the answer may change."""
+        return tuple(moment for moment in (self.since, self.until, self.enforce_from) if moment is not None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Common:
+    """What every requirement carries."""
+
+    place: str = ""
+    window: Window = field(default_factory=Window)
+    action: Action = Action.ENFORCE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signed(Common):
+    """A signature by one of the trust names `by`."""
+
+    by: tuple[str, ...]
+    forms: frozenset[Form] = frozenset((Form.PROVENANCE, Form.STATEMENT))
+    bind_repository: bool = False
+    expired_keys: bool = False
+    retired_keys: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewedDigest:
+    """A digest that a person has looked at (semantics 14)."""
+
+    digest: str
+    owner: str
+    reason: str
+    expires: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DigestIn(Common):
+    """The chart is one of these."""
+
+    entries: tuple[ReviewedDigest, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChartIs(Common):
+    """Conditions on the chart itself; None means that nothing is asked."""
+
+    name: str | None = None
+    pinned: bool | None = None
+    version: Range | None = None
+    prerelease: bool | None = None
+    max_age: timedelta | None = None
+    clock: Clock | None = None
+    annotations: tuple[str, ...] = ()
+    type: str | None = None
+    deprecated: bool | None = None
+    max_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class All(Common):
+    """Every one of `of`."""
+
+    of: tuple[Requirement, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnyOf(Common):
+    """At least one of `of`."""
+
+    of: tuple[Requirement, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AtLeast(Common):
+    """`count` of `of`, each by another principal (semantics 10)."""
+
+    count: int
+    of: tuple[Requirement, ...]
+
+
+Requirement = Signed | DigestIn | ChartIs | All | AnyOf | AtLeast
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Denied:
+    """One entry of the deny list; exactly one of digest, name, fingerprint and key says what is meant."""
+
+    digest: str | None = None
+    name: str | None = None
+    versions: Range | None = None
+    fingerprint: str | None = None
+    key: str | None = None
+    revoked_at: datetime | None = None
+    reason: str = ""
+
+    @property
+    def what(self) -> str:
+        """Readable."""
+        if self.name is not None:
+            return f"name {self.name}" + (f" {self.versions.text}" if self.versions else "")
+        kind = "digest" if self.digest else "fingerprint" if self.fingerprint else "key"
+        return f"{kind} {self.digest or self.fingerprint or self.key}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """Which charts, in which context, and what they must meet. `context` maps a key to the values that match."""
+
+    name: str
+    scopes: tuple[Scope, ...]
+    require: Requirement
+    chart: ChartIs | None = None
+    context: tuple[tuple[str, frozenset[str]], ...] = ()
+    origins: frozenset[str] = frozenset()
+    channels: frozenset[str] = frozenset()
+    place: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """A checked policy. `digest` is of the document's bytes; the trust material has a digest of its own."""
+
+    name: str
+    digest: str
+    trust: tuple[TrustEntry, ...]
+    rules: tuple[Rule, ...]
+    baseline: tuple[Requirement, ...] = ()
+    deny: tuple[Denied, ...] = ()
+
+
+def walk(requirement: Requirement) -> Iterator[Requirement]:
+    """The requirement and all below it, depth first."""
+    yield requirement
+    match requirement:
+        case All(of=of) | AnyOf(of=of) | AtLeast(of=of):
+            for child in of:
+                yield from walk(child)
+        case Signed() | DigestIn() | ChartIs():
+            return

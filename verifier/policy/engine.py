@@ -1,0 +1,201 @@
+"""Deciding: pure, total, and the only user of `now`.
+
+1. No artifact: what kept it from us decides (semantics 20, 21).
+2. The deny list beats everything else; signers on it do not count (semantics 16).
+3. The winning rule: most specific scope, then context (semantics 1, 15). None, or context missing: denied.
+4. Binding, baseline, the rule's chart conditions and its requirement are joined by `all`; nothing else can allow.
+5. The answer holds until the first moment at which anything that it rests on may change (semantics 22).
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from verifier import __version__
+from verifier.charts.version import parse_version
+from verifier.model import codes
+from verifier.model.artifact import OciChart
+from verifier.model.claim import Claim, KeySigner, OpenPGPSigner, Rejection
+from verifier.model.context import Facts
+from verifier.model.decision import Action, Check, Decision, Outcome, PolicyName, Result
+from verifier.model.evidence import Kind
+from verifier.policy.case import Case, asked_reference, asked_repository
+from verifier.policy.conditions import check_binding, check_chart, check_digest
+from verifier.policy.document import All, AnyOf, AtLeast, ChartIs, Denied, DigestIn, Policy, Requirement, Rule, Signed, walk
+from verifier.policy.logic import all_of, any_of
+from verifier.policy.select import Selection, select_rule
+from verifier.policy.signatures import check_at_least, check_signed
+
+_OUTCOMES = {Result.PASSED: Outcome.ALLOWED, Result.FAILED: Outcome.DENIED, Result.SKIPPED: Outcome.DENIED, Result.INCONCLUSIVE: Outcome.INCONCLUSIVE}
+
+
+def decide(policy: Policy, facts: Facts, now: datetime, *, trust_digest: str = "", unsafe: Sequence[str] = ()) -> Decision:
+    """The decision for these facts at `now` (an aware datetime); never raises on facts."""
+    struck = tuple(_struck(policy, claim) for claim in facts.claims)
+    claims = tuple(claim for claim, entry in zip(facts.claims, struck, strict=True) if entry is None)
+    rejections = facts.rejections + tuple(_as_rejection(claim, entry) for claim, entry in zip(facts.claims, struck, strict=True) if entry)
+    facts = replace(facts, claims=claims, rejections=rejections)
+    rule, check = _judge(policy, facts, now)
+    return Decision(
+        id=str(uuid.uuid4()),
+        time=now,
+        outcome=_OUTCOMES[check.outcome],
+        request=facts.request,
+        artifact=facts.artifact,
+        policy=PolicyName(name=policy.name, digest=policy.digest, rule=rule.name if rule else None),
+        trust_digest=trust_digest,
+        check=check,
+        claims=claims,
+        rejections=rejections,
+        gaps=facts.gaps,
+        warnings=tuple(_warnings(check, facts)),
+        unsafe=tuple(unsafe),
+        valid_until=_valid_until(policy, rule, facts, now),
+        versions={"verifier": __version__},
+    )
+
+
+def _judge(policy: Policy, facts: Facts, now: datetime) -> tuple[Rule | None, Check]:
+    if facts.artifact is None:  # 1
+        return None, _without_artifact(facts)
+    denied = _deny_listed(policy, facts)  # 2
+    if denied is not None:
+        return None, all_of("decision", [denied])
+    selection = select_rule(policy, facts)  # 3
+    if not isinstance(selection, Rule):
+        return None, all_of("decision", [_not_selected(selection)])
+    case = Case(policy=policy, rule=selection, facts=facts, artifact=facts.artifact, claims=facts.claims, now=now)
+    children = [check_binding(case)]  # 4
+    children += [_check(item, case, f"baseline[{index}]") for index, item in enumerate(policy.baseline)]
+    if selection.chart is not None:
+        children.append(check_chart(selection.chart, case, "chart"))
+    children.append(_check(selection.require, case, "require"))
+    return selection, all_of("decision", children)
+
+
+def _without_artifact(facts: Facts) -> Check:
+    for rejection in facts.rejections:
+        if rejection.location.kind is Kind.CHART:
+            return all_of("decision", [Check(name="chart", outcome=Result.FAILED, reason=rejection.reason, code=rejection.code)])
+    for gap in facts.gaps:
+        return all_of("decision", [Check(name="chart", outcome=Result.INCONCLUSIVE, reason=gap.reason, code=gap.code)])
+    return all_of("decision", [])
+
+
+def _deny_listed(policy: Policy, facts: Facts) -> Check | None:
+    for entry in policy.deny:
+        if _names_chart(entry, facts):
+            reason = f"the deny list names {entry.what}" + (f": {entry.reason}" if entry.reason else "")
+            return Check(name="deny", outcome=Result.FAILED, reason=reason, code=codes.DENY_LISTED)
+    return None
+
+
+def _names_chart(entry: Denied, facts: Facts) -> bool:
+    artifact = facts.artifact
+    if artifact is None:
+        return False
+    if entry.digest is not None:
+        return entry.digest in {str(digest) for digest in artifact.digests}
+    if entry.name is None or entry.name != artifact.facts.name:
+        return False
+    version = parse_version(artifact.facts.version)
+    return entry.versions is None or version is None or _in_range(entry, version)
+
+
+def _in_range(entry: Denied, version) -> bool:  # type: ignore[no-untyped-def]
+    """A pre-release of a denied version is denied too, whatever the range's own rule for pre-releases."""
+    assert entry.versions is not None
+    return entry.versions.admits(version) or entry.versions.admits(replace(version, pre=()))
+
+
+def _struck(policy: Policy, claim: Claim) -> Denied | None:
+    """The deny entry that keeps a claim from counting."""
+    for entry in policy.deny:
+        if _names_signer(entry, claim):
+            proven = [time.at for time in claim.times if time.proven]
+            if entry.revoked_at is None or not proven or max(proven) >= entry.revoked_at:
+                return entry
+    return None
+
+
+def _names_signer(entry: Denied, claim: Claim) -> bool:
+    match claim.signer:
+        case OpenPGPSigner(fingerprint=fingerprint, signing_key=signing_key, key_id=key_id):
+            return (entry.fingerprint is not None and entry.fingerprint in (fingerprint, signing_key)) or (entry.key is not None and entry.key == key_id)
+        case KeySigner(key_id=key_id):
+            return entry.key is not None and entry.key == key_id
+
+
+def _as_rejection(claim: Claim, entry: Denied) -> Rejection:
+    reason = f"the deny list names {entry.what}" + (f": {entry.reason}" if entry.reason else "")
+    return Rejection(scheme=claim.scheme, code=codes.DENY_LISTED, reason=reason, location=claim.location, signer=str(claim.signer))
+
+
+def _not_selected(selection: Selection) -> Check:
+    return Check(name="rule", outcome=Result.FAILED, reason=selection.reason, code=selection.code)
+
+
+def _check(requirement: Requirement, case: Case, name: str) -> Check:
+    window = requirement.window
+    if window.enforce_from is not None and case.now < window.enforce_from:
+        requirement = replace(requirement, action=Action.WARN)
+    if window.since is not None and case.now < window.since:
+        return _closed(requirement, name, f"counts only from {window.since:%Y-%m-%d %H:%M}Z")
+    if window.until is not None and case.now >= window.until:
+        return _closed(requirement, name, f"counted only until {window.until:%Y-%m-%d %H:%M}Z")
+    match requirement:
+        case Signed():
+            return check_signed(requirement, case, name)
+        case DigestIn():
+            return check_digest(requirement, case, name)
+        case ChartIs():
+            return check_chart(requirement, case, name)
+        case All(of=of):
+            return all_of(name, _checks(of, case, name), action=requirement.action)
+        case AnyOf(of=of):
+            return any_of(name, _checks(of, case, name), action=requirement.action)
+        case AtLeast(of=of):
+            return check_at_least(requirement, case, name, _checks(of, case, name))
+
+
+def _checks(requirements: Sequence[Requirement], case: Case, name: str) -> list[Check]:
+    return [_check(item, case, f"{name}[{index}]") for index, item in enumerate(requirements)]
+
+
+def _closed(requirement: Requirement, name: str, reason: str) -> Check:
+    return Check(name=name, outcome=Result.FAILED, reason=f"this branch {reason}", code=codes.WINDOW_CLOSED, action=requirement.action)
+
+
+def _warnings(check: Check, facts: Facts) -> Iterator[str]:
+    if check.action is Action.WARN and check.outcome is not Result.PASSED:
+        yield f"{check.name}: {check.reason} (this rule only warns)"
+    for child in check.children:
+        yield from _warnings(child, facts)
+    if check.name == "decision":
+        if facts.request.reference != asked_reference(facts) and asked_repository(facts):
+            yield f"judged as {asked_reference(facts)} because the caller says so"
+        if facts.artifact is not None and facts.artifact.facts.metadata.get("dependencies"):
+            yield "subcharts: not judged"
+
+
+def _valid_until(policy: Policy, rule: Rule | None, facts: Facts, now: datetime) -> datetime | None:  # 5
+    moments: list[datetime] = []
+    trees = [*policy.baseline, *([rule.require] if rule else [])]
+    for requirement in (node for tree in trees for node in walk(tree)):
+        moments += requirement.window.edges
+        if isinstance(requirement, DigestIn):
+            moments += [entry.expires for entry in requirement.entries]
+    moments += [moment for entry in policy.trust for moment in (entry.not_before, entry.not_after) if moment is not None]
+    for claim in facts.claims:
+        moments += [claim.key_expires] if claim.key_expires else []
+        if rule and rule.chart and rule.chart.max_age:
+            moments += [time.at + rule.chart.max_age for time in claim.times]
+    return min((moment for moment in moments if moment > now), default=None)
+
+
+def is_mutable(facts: Facts) -> bool:
+    """Whether the answer rests on a tag that may move."""
+    return isinstance(facts.artifact, OciChart) and not facts.artifact.reference.was_pinned

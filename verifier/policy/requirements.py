@@ -1,0 +1,214 @@
+"""Reading requirements: the tree under `require:` and `baseline:`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from verifier.charts.version import Range, parse_range
+from verifier.formats.yaml import Node
+from verifier.model.claim import Clock, Form
+from verifier.model.decision import Action
+from verifier.model.digest import parse_digest
+from verifier.policy.document import (
+    All,
+    AnyOf,
+    AtLeast,
+    ChartIs,
+    DigestIn,
+    Requirement,
+    ReviewedDigest,
+    Signed,
+    TrustKind,
+    Window,
+)
+from verifier.policy.fields import Fields, boolean, duration, fail, moment, one_of, positive, sequence, text, texts
+
+_KINDS = ("signed", "digest", "chart", "all", "any", "atLeast")
+_COMMON = ("since", "until", "enforceFrom", "action")
+_SIGNED = ("by", "forms", "bind", "expiredKeys", "retiredKeys")
+_CHART = ("name", "pinned", "version", "prerelease", "maxAge", "clock", "annotations", "type", "deprecated", "maxBytes")
+_REVIEWED = ("digest", "owner", "reason", "expires")
+_MAX_DEPTH = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The trust names of the policy and their kinds."""
+
+    kinds: Mapping[str, TrustKind]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    """Where a requirement stands: what may be written there follows from it."""
+
+    path: str = "require"
+    depth: int = 0
+    optional: bool = False  # inside `any` or `atLeast`
+    actionable: bool = True  # at the top, or directly under the top `all`
+
+
+def read_requirement(node: Node, names: Names, *, top: bool) -> Requirement:
+    """Read one requirement tree; raises YamlError. `top` is true for a rule's `require` and for baseline items."""
+    return _read(node, names, _Place(actionable=top))
+
+
+def read_chart(node: Node) -> ChartIs:
+    """Conditions on the chart; at least one."""
+    return _chart(node, _Place(path="chart"), Window(), Action.ENFORCE)
+
+
+def read_versions(node: Node) -> Range:
+    """A version range."""
+    try:
+        return parse_range(text(node))
+    except ValueError as error:
+        fail(node, str(error))
+
+
+def digest_text(node: Node) -> str:
+    """A digest, as text."""
+    try:
+        return str(parse_digest(text(node)))
+    except ValueError as error:
+        fail(node, str(error))
+
+
+def _read(node: Node, names: Names, place: _Place) -> Requirement:
+    fields = Fields(node, "a requirement", (*_KINDS, *_COMMON))
+    kinds = [key for key in fields.items() if key in _KINDS]
+    if len(kinds) != 1:
+        fail(node, f"a requirement says exactly one of: {', '.join(_KINDS)}")
+    if place.depth > _MAX_DEPTH:
+        fail(node, f"requirements nested deeper than {_MAX_DEPTH}")
+    window, action = _window(fields, place), _action(fields, place)
+    inner, kind = fields.need(kinds[0]), kinds[0]
+    here = f"{place.path}.{kind}"
+    match kind:
+        case "signed":
+            return _signed(inner, names, here, (window, action))
+        case "digest":
+            return DigestIn(entries=_reviewed(inner), place=here, window=window, action=action)
+        case "chart":
+            return _chart(inner, place, window, action)
+        case "all":
+            of = _children(inner, names, _Place(path=here, depth=place.depth + 1, optional=place.optional, actionable=place.actionable and place.depth == 0))
+            return All(of=of, place=here, window=window, action=action)
+        case "any":
+            of = _children(inner, names, _Place(path=here, depth=place.depth + 1, optional=True, actionable=False))
+            return AnyOf(of=of, place=here, window=window, action=action)
+        case _:
+            return _at_least(inner, names, _Place(path=here, depth=place.depth + 1, optional=True, actionable=False), (window, action))
+
+
+def _children(node: Node, names: Names, place: _Place) -> tuple[Requirement, ...]:
+    return tuple(
+        _read(item, names, _Place(path=f"{place.path}[{index}]", depth=place.depth, optional=place.optional, actionable=place.actionable))
+        for index, item in enumerate(sequence(node))
+    )
+
+
+def _at_least(node: Node, names: Names, place: _Place, common: tuple[Window, Action]) -> AtLeast:
+    fields = Fields(node, "atLeast", ("count", "of"))
+    count, of = positive(fields.need("count")), _children(fields.need("of"), names, place)
+    for item, child in zip(sequence(fields.need("of")), of, strict=True):
+        if not isinstance(child, Signed):
+            fail(item, "atLeast counts signers: each entry of `of` must be `signed`")
+    principals = {name for child in of if isinstance(child, Signed) for name in child.by}
+    if count > min(len(of), len(principals)):
+        fail(fields.need("count"), f"count is {count}, but there are only {min(len(of), len(principals))} distinct signers to count")
+    return AtLeast(count=count, of=of, place=place.path, window=common[0], action=common[1])
+
+
+def _signed(node: Node, names: Names, place: str, common: tuple[Window, Action]) -> Signed:
+    fields = Fields(node, "signed", _SIGNED)
+    by_node = fields.need("by")
+    by = texts(by_node)
+    for name in by:
+        if name not in names.kinds:
+            fail(by_node, f"{name[:80]!r} is not a name under trust; known are: {', '.join(names.kinds) or 'none'}")
+    if len(set(by)) != len(by):
+        fail(by_node, "a name is there twice")
+    extra = frozenset(Form(one_of("message")(item)) for item in fields.get("forms", sequence, ()))
+    return Signed(
+        by=by,
+        forms=frozenset((Form.PROVENANCE, Form.STATEMENT)) | extra,
+        bind_repository=fields.optional("bind", one_of("repository")) is not None,
+        expired_keys=fields.get("expiredKeys", one_of("allow", "deny"), "deny") == "allow",
+        retired_keys=fields.get("retiredKeys", one_of("allow", "deny"), "deny") == "allow",
+        place=place,
+        window=common[0],
+        action=common[1],
+    )
+
+
+def _reviewed(node: Node) -> tuple[ReviewedDigest, ...]:
+    entries = []
+    for item in sequence(Fields(node, "digest", ("in",)).need("in")):
+        fields = Fields(item, "a reviewed digest", _REVIEWED)
+        entries.append(
+            ReviewedDigest(
+                digest=digest_text(fields.need("digest")),
+                owner=text(fields.need("owner")),
+                reason=text(fields.need("reason")),
+                expires=moment(fields.need("expires")),
+            )
+        )
+    return tuple(entries)
+
+
+def _chart(node: Node, place: _Place, window: Window, action: Action) -> ChartIs:
+    fields = Fields(node, "chart", _CHART)
+    if not fields.items():
+        fail(node, "chart must name a condition")
+    clock = fields.optional("clock", one_of("proven", "signer"))
+    if clock is not None and not fields.has("maxAge"):
+        fail(node, "clock goes with maxAge")
+    if fields.has("maxAge") and place.path != "chart":
+        fail(fields.need("maxAge"), "maxAge belongs to a rule's own `chart:`, beside `require:`")
+    return ChartIs(
+        name=fields.optional("name", text),
+        pinned=fields.optional("pinned", _only_true),
+        version=fields.optional("version", read_versions),
+        prerelease=fields.optional("prerelease", boolean),
+        max_age=fields.optional("maxAge", duration),
+        clock=Clock.SIGNER if clock == "signer" else None,
+        annotations=fields.get("annotations", texts, ()),
+        type=fields.optional("type", one_of("application", "library")),
+        deprecated=fields.optional("deprecated", _only_false),
+        max_bytes=fields.optional("maxBytes", positive),
+        place=f"{place.path}.chart" if place.path != "chart" else "chart",
+        window=window,
+        action=action,
+    )
+
+
+def _only_true(node: Node) -> bool:
+    if not boolean(node):
+        fail(node, "only `true` demands something; leave the field out otherwise")
+    return True
+
+
+def _only_false(node: Node) -> bool:
+    if boolean(node):
+        fail(node, "only `false` demands something; leave the field out otherwise")
+    return False
+
+
+def _window(fields: Fields, place: _Place) -> Window:
+    since, until = fields.optional("since", moment), fields.optional("until", moment)
+    if until is not None and not place.optional:
+        fail(fields.need("until"), "until is legal only inside any or atLeast, where another branch can take over")
+    if since and until and since >= until:
+        fail(fields.need("until"), "until must lie after since")
+    if fields.has("enforceFrom") and not place.actionable:
+        fail(fields.need("enforceFrom"), "enforceFrom is legal at a rule's top or directly under its top `all`")
+    return Window(since=since, until=until, enforce_from=fields.optional("enforceFrom", moment))
+
+
+def _action(fields: Fields, place: _Place) -> Action:
+    written = fields.optional("action", one_of(*Action))
+    if written is not None and not place.actionable:
+        fail(fields.need("action"), "action is legal at a rule's top or directly under its top `all`")
+    return Action(written) if written is not None else Action.ENFORCE

@@ -1,0 +1,153 @@
+"""Scopes: which charts a rule speaks of, and which rule is the most specific (semantics 15, 17).
+
+    scope   = "oci://" host "/" pattern  /  "file:" pattern
+    pattern = segment *( "/" segment )       segment = "**" / "*" / text with "*" inside
+
+`*` is any one segment, or any run of characters inside one; `**` is any number of segments. The host has no wildcard.
+A `file:` pattern without a slash speaks of the file's base name, one with a slash of its whole path.
+
+Rank, highest first: exact; prefix (wildcards only in the last segment); other wildcards. Within a rank more literal
+segments win, then more literal characters, then `*` over `**`; then the rule that selects on more context keys.
+Two rules of equal rank that could both match some reference are a tie, which is an error at load.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from verifier.model.errors import MisuseError
+from verifier.model.reference import SCHEME, canonical_host, is_repository
+
+_FILE = "file:"
+_SEGMENT = re.compile(r"[a-z0-9._*-]+")
+_MAX_SEGMENTS = 32
+
+Rank = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """`host` is empty for files; `segments` is the pattern."""
+
+    host: str
+    segments: tuple[str, ...]
+    text: str
+
+    @property
+    def rank(self) -> Rank:
+        """Comparable: the higher the more specific."""
+        wild = [index for index, segment in enumerate(self.segments) if "*" in segment]
+        kind = 2 if not wild else 1 if wild == [len(self.segments) - 1] else 0
+        literal = len(self.segments) - len(wild)
+        characters = sum(len(segment.replace("*", "")) for segment in self.segments)
+        return kind, literal, characters, -sum(segment == "**" for segment in self.segments)
+
+    def matches(self, host: str, path: str) -> bool:
+        """Whether `host/path` is in the scope; for files `host` is empty and `path` the file's path."""
+        if self.host != host:
+            return False
+        if not host and len(self.segments) == 1:
+            path = path.rpartition("/")[2]
+        return _match(self.segments, tuple(path.strip("/").split("/")))
+
+    def overlaps(self, other: Scope) -> bool:
+        """Whether some reference is in both."""
+        return self.host == other.host and _overlap(self.segments, other.segments)
+
+
+def parse_scope(text: str) -> Scope:
+    """Read a scope; raises ValueError that says what is wrong."""
+    if text.startswith(_FILE):
+        pattern = text.removeprefix(_FILE).strip("/")
+        if not pattern:
+            raise ValueError("a pattern must follow 'file:', such as file:*.tgz")
+        return Scope("", tuple(pattern.split("/")), text)
+    if not text.startswith(SCHEME):
+        raise ValueError(f"a scope begins with {SCHEME} or {_FILE}")
+    host, _, pattern = text.removeprefix(SCHEME).partition("/")
+    if "*" in host:
+        raise ValueError("the host must not hold a wildcard")
+    if not pattern:
+        raise ValueError("a repository pattern must follow the host")
+    segments = tuple(pattern.split("/"))
+    for segment in segments:
+        _check_segment(segment)
+    if len(segments) > _MAX_SEGMENTS:
+        raise ValueError(f"more than {_MAX_SEGMENTS} segments")
+    return Scope(_host(host, text), segments, text)
+
+
+def _host(host: str, text: str) -> str:
+    try:
+        return canonical_host(host, written=text)
+    except MisuseError as error:
+        raise ValueError(error.reason) from error
+
+
+def _check_segment(segment: str) -> None:
+    if "**" in segment and segment != "**":
+        raise ValueError("'**' stands for whole segments only")
+    if not _SEGMENT.fullmatch(segment):
+        raise ValueError(f"{segment[:80]!r} cannot be part of a repository; a scope has no tag and no digest")
+    if "*" not in segment and not is_repository(segment):
+        raise ValueError(f"{segment[:80]!r} cannot be part of a repository")
+
+
+@lru_cache(maxsize=1024)
+def _segment_pattern(segment: str) -> re.Pattern[str]:
+    return re.compile("[^/]*".join(re.escape(part) for part in segment.split("*")), re.DOTALL)
+
+
+def _match(pattern: Sequence[str], path: Sequence[str]) -> bool:
+    """Segment by segment with a table, so that many `**` cost no more than the product of the lengths."""
+    reachable = {0}
+    for segment in pattern:
+        if segment == "**":
+            reachable = set(range(min(reachable), len(path) + 1)) if reachable else set()
+        else:
+            compiled = _segment_pattern(segment)
+            reachable = {index + 1 for index in reachable if index < len(path) and path[index] and compiled.fullmatch(path[index])}
+    return len(path) in reachable
+
+
+def _overlap(one: Sequence[str], two: Sequence[str]) -> bool:
+    """Whether two patterns share a path, by the same table in two dimensions."""
+    open_pairs, seen = [(0, 0)], set()
+    while open_pairs:
+        pair = open_pairs.pop()
+        if pair in seen:
+            continue
+        seen.add(pair)
+        i, j = pair
+        if i == len(one) and j == len(two):
+            return True
+        if i < len(one) and one[i] == "**":
+            open_pairs += [(i + 1, j)] + ([(i, j + 1)] if j < len(two) else [])
+        if j < len(two) and two[j] == "**":
+            open_pairs += [(i, j + 1)] + ([(i + 1, j)] if i < len(one) else [])
+        if i < len(one) and j < len(two) and "**" not in (one[i], two[j]) and _segments_overlap(one[i], two[j]):
+            open_pairs.append((i + 1, j + 1))
+    return False
+
+
+def _segments_overlap(one: str, two: str) -> bool:
+    """Whether two segments with `*` inside share a text."""
+    open_pairs, seen = [(0, 0)], set()
+    while open_pairs:
+        pair = open_pairs.pop()
+        if pair in seen:
+            continue
+        seen.add(pair)
+        i, j = pair
+        if i == len(one) and j == len(two):
+            return True
+        if i < len(one) and one[i] == "*":
+            open_pairs += [(i + 1, j)] + ([(i, j + 1)] if j < len(two) else [])
+        if j < len(two) and two[j] == "*":
+            open_pairs += [(i, j + 1)] + ([(i + 1, j)] if i < len(one) else [])
+        if i < len(one) and j < len(two) and one[i] == two[j] != "*":
+            open_pairs.append((i + 1, j + 1))
+    return False

@@ -1,0 +1,293 @@
+"""The distribution API. Source: opencontainers/distribution-spec spec.md 1.1 (pull, push, content discovery, management).
+
+Routes are decided on the raw path; names are checked before they touch the disk. File work runs in threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from verifier.formats.json import dump_json
+from verifier.model import codes, limits
+from verifier.model.digest import Digest, parse_digest
+from verifier.model.errors import FailedError, VerifierError
+from verifier.model.reference import is_repository, is_tag
+from verifier.oci.layout import ImageLayout
+from verifier.oci.manifest import INDEX, Index, read_manifest, write_index
+from verifier.registry.http import Answer, IncomingRequest, Receive, RegistryError, Send, send_answer
+from verifier.registry.store import RegistryStore, blob_size, missing_blob
+
+_ROUTE = re.compile(r"/v2/(?P<name>.+?)/(?P<kind>manifests|blobs/uploads|blobs|tags|referrers)/(?P<rest>[^/]*)")
+_BLOB_BYTES = 512 * limits.MIB
+_PAGE = 100
+_RANGE = re.compile(r"bytes=(\d{1,18})-(\d{0,18})")
+_CONTENT_RANGE = re.compile(r"(?:bytes )?(\d{1,18})-(\d{1,18})")
+
+
+class RegistryApp:
+    """An ASGI application over a store; `read_only` refuses everything that writes."""
+
+    def __init__(self, store: RegistryStore, *, read_only: bool = False) -> None:
+        self._store = store
+        self._read_only = read_only
+
+    async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
+        """One connection event."""
+        if scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+            return
+        if scope["type"] != "http":
+            return
+        request = IncomingRequest(scope, receive)
+        try:
+            answer = await self._answer(request)
+        except RegistryError as error:
+            answer = error.answer()
+        except VerifierError as error:
+            answer = _translated(error).answer()
+        except ConnectionError:
+            return
+        await send_answer(answer, send, head=request.method == "HEAD")
+
+    async def _answer(self, request: IncomingRequest) -> Answer:
+        if request.path in ("/v2", "/v2/"):
+            return Answer(200, {"Content-Type": "application/json"}, b"{}")
+        match = _ROUTE.fullmatch(request.path)
+        if match is None:
+            raise RegistryError(404, "UNSUPPORTED", "no such route")
+        if not is_repository(match["name"]):
+            raise RegistryError(400, "NAME_INVALID", "not a repository name")
+        if self._read_only and request.method not in ("GET", "HEAD"):
+            raise RegistryError(405, "UNSUPPORTED", "this registry is read-only")
+        layout = self._store.repository(match["name"])
+        handler = _HANDLERS.get((match["kind"], "GET" if request.method == "HEAD" else request.method))
+        if handler is None:
+            raise RegistryError(405, "UNSUPPORTED", f"{request.method} is not offered here")
+        answer: Answer = await handler(self, request, layout, match["rest"])
+        return answer
+
+    # Manifests
+
+    async def get_manifest(self, request: IncomingRequest, layout: ImageLayout, rest: str) -> Answer:
+        """By tag or digest."""
+        digest = _digest_or_tag(rest)
+        fetched = await asyncio.to_thread(lambda: layout.manifest(digest) if isinstance(digest, Digest) else layout.resolve(digest))
+        headers = {"Content-Type": fetched.media_type, "Docker-Content-Digest": str(fetched.digest), "ETag": f'"{fetched.digest}"'}
+        return Answer(200, headers, fetched.data)
+
+    async def put_manifest(self, request: IncomingRequest, layout: ImageLayout, rest: str) -> Answer:
+        """By tag or digest; what it names must be there, its subject need not."""
+        wanted = _digest_or_tag(rest)
+        data = await request.body(limits.MANIFEST_BYTES)
+        try:
+            parsed = read_manifest(data, where="manifest")
+            missing = await asyncio.to_thread(missing_blob, layout, data)
+        except FailedError as error:
+            raise RegistryError(400, "MANIFEST_INVALID", error.reason) from error
+        if missing is not None:
+            raise RegistryError(404, "MANIFEST_BLOB_UNKNOWN", f"{missing.digest} is not here")
+        if isinstance(wanted, Digest) and not wanted.matches(data):
+            raise RegistryError(400, "DIGEST_INVALID", "the content has another digest")
+        media_type = request.header("content-type").partition(";")[0].strip() or (INDEX if isinstance(parsed, Index) else "")
+        tag = None if isinstance(wanted, Digest) else wanted
+        digest = await asyncio.to_thread(layout.push_manifest, data, media_type, tag)
+        headers = {"Location": f"{request.path.rpartition('/')[0]}/{digest}", "Docker-Content-Digest": str(digest)}
+        subject = getattr(parsed, "subject", None)
+        return Answer(201, {**headers, "OCI-Subject": str(subject.digest)} if subject is not None else headers)
+
+    async def delete_manifest(self, request: IncomingRequest, layout: ImageLayout, rest: str) -> Answer:
+        """By tag or digest."""
+        reference = _digest_or_tag(rest)
+        await asyncio.to_thread(layout.delete_manifest, str(reference))
+        return Answer(202)
+
+    # Blobs
+
+    async def get_blob(self, request: IncomingRequest, layout: ImageLayout, rest: str) -> Answer:
+        """Whole, or one range of bytes."""
+        digest = _digest(rest)
+        size = await asyncio.to_thread(blob_size, layout, digest)
+        headers = {"Content-Type": "application/octet-stream", "Docker-Content-Digest": str(digest), "Accept-Ranges": "bytes"}
+        start, end = 0, size - 1
+        status = 200
+        if wanted := request.header("range"):
+            match = _RANGE.fullmatch(wanted)
+            if match is None or int(match[1]) >= size:
+                return Answer(416, {"Content-Range": f"bytes */{size}"})
+            start, end = int(match[1]), min(int(match[2] or end), end)
+            status, headers = 206, {**headers, "Content-Range": f"bytes {start}-{end}/{size}"}
+        file = layout.blob_path(digest).open("rb")
+        file.seek(start)
+        return Answer(status, headers, stream=(file, max(end - start + 1, 0)))
+
+    async def delete_blob(self, request: IncomingRequest, layout: ImageLayout, rest: str) -> Answer:
+        """Remove it."""
+        digest = _digest(rest)
+        await asyncio.to_thread(blob_size, layout, digest)
+        await asyncio.to_thread(layout.blob_path(digest).unlink)
+        return Answer(202)
+
+    # Uploads
+
+    async def begin_upload(self, request: IncomingRequest, layout: ImageLayout, rest: str) -> Answer:
+        """Mount, or a new upload; a body with `digest=` is taken at once."""
+        name = request.path.removeprefix("/v2/").removesuffix("/blobs/uploads/")
+        if mount := request.query.get("mount"):
+            digest, source = _digest(mount), request.query.get("from", "")
+            if is_repository(source) and await asyncio.to_thread(self._store.mount, digest, self._store.repository(source), layout):
+                return _created(name, digest)
+        upload = await asyncio.to_thread(self._store.begin_upload)
+        if "digest" in request.query:
+            await self._append(request, upload)
+            return await self._finish(name, upload, layout, request.query["digest"])
+        return Answer(202, {"Location": f"/v2/{name}/blobs/uploads/{upload}", "Range": "0-0", "Docker-Upload-UUID": upload})
+
+    async def patch_upload(self, request: IncomingRequest, layout: ImageLayout, rest: str) -> Answer:
+        """One more chunk, in order."""
+        upload = self._upload(rest)
+        if (written := request.header("content-range")) and ((match := _CONTENT_RANGE.fullmatch(written)) is None or int(match[1]) != upload):
+            return Answer(416, {"Location": request.path, "Range": f"0-{max(upload - 1, 0)}"})
+        size = await self._append(request, rest)
+        return Answer(202, {"Location": request.path, "Range": f"0-{max(size - 1, 0)}", "Docker-Upload-UUID": rest})
+
+    async def put_upload(self, request: IncomingRequest, layout: ImageLayout, rest: str) -> Answer:
+        """The last chunk, and the digest."""
+        self._upload(rest)
+        await self._append(request, rest)
+        name = request.path.removeprefix("/v2/").rpartition("/blobs/uploads/")[0]
+        return await self._finish(name, rest, layout, request.query.get("digest", ""))
+
+    async def get_upload(self, request: IncomingRequest, layout: ImageLayout, rest: str) -> Answer:
+        """How far it is."""
+        size = self._upload(rest)
+        return Answer(204, {"Location": request.path, "Range": f"0-{max(size - 1, 0)}", "Docker-Upload-UUID": rest})
+
+    async def delete_upload(self, request: IncomingRequest, layout: ImageLayout, rest: str) -> Answer:
+        """Give it up."""
+        self._upload(rest)
+        upload = self._store.upload(rest)
+        if upload is not None:
+            await asyncio.to_thread(upload.path.unlink)
+        return Answer(204)
+
+    def _upload(self, name: str) -> int:
+        upload = self._store.upload(name)
+        if upload is None:
+            raise RegistryError(404, "BLOB_UPLOAD_UNKNOWN", "no such upload")
+        return upload.size
+
+    async def _append(self, request: IncomingRequest, name: str) -> int:
+        upload = self._store.upload(name)
+        if upload is None:
+            raise RegistryError(404, "BLOB_UPLOAD_UNKNOWN", "no such upload")
+        size = upload.size
+        with upload.path.open("ab") as file:
+            async for chunk in request.chunks():
+                size += len(chunk)
+                if size > _BLOB_BYTES:
+                    raise RegistryError(413, "SIZE_INVALID", f"larger than {_BLOB_BYTES} bytes")
+                await asyncio.to_thread(file.write, chunk)
+        return size
+
+    async def _finish(self, name: str, upload: str, layout: ImageLayout, digest_text: str) -> Answer:
+        digest = _digest(digest_text)
+        found = self._store.upload(upload)
+        if found is None or not await asyncio.to_thread(self._store.finish_upload, found, layout, digest):
+            raise RegistryError(400, "DIGEST_INVALID", "the content has another digest")
+        return _created(name, digest)
+
+    # Lists
+
+    async def get_tags(self, request: IncomingRequest, layout: ImageLayout, rest: str) -> Answer:
+        """Sorted, with `n`, `last` and `Link`."""
+        if rest != "list":
+            raise RegistryError(404, "UNSUPPORTED", "no such route")
+        name = request.path.removeprefix("/v2/").removesuffix("/tags/list")
+        if not layout.exists:
+            raise RegistryError(404, "NAME_UNKNOWN", "no such repository")
+        tags = [tag for tag in await asyncio.to_thread(layout.tags) if tag > request.query.get("last", "")]
+        most = _page_size(request)
+        headers = {"Content-Type": "application/json"}
+        if most and len(tags) > most:
+            headers["Link"] = f'</v2/{name}/tags/list?{urlencode({"n": most, "last": tags[most - 1]})}>; rel="next"'
+        return Answer(200, headers, dump_json({"name": name, "tags": tags[:most]}))
+
+    async def get_referrers(self, request: IncomingRequest, layout: ImageLayout, rest: str) -> Answer:
+        """What refers to a digest; an unknown digest has none. Pages of 100."""
+        digest = _digest(rest)
+        if not layout.exists:
+            return Answer(200, {"Content-Type": INDEX}, write_index(()))
+        found = sorted((await asyncio.to_thread(layout.referrers, digest)).descriptors, key=lambda item: str(item.digest))
+        headers = {"Content-Type": INDEX}
+        wanted = request.query.get("artifactType")
+        if wanted is not None:
+            found = [item for item in found if item.artifact_type == wanted]
+            headers["OCI-Filters-Applied"] = "artifactType"
+        found = [item for item in found if str(item.digest) > request.query.get("last", "")]
+        if len(found) > _PAGE:
+            following = {**({"artifactType": wanted} if wanted is not None else {}), "last": str(found[_PAGE - 1].digest)}
+            headers["Link"] = f'<{quote(request.path, safe="/:")}?{urlencode(following)}>; rel="next"'
+        return Answer(200, headers, write_index(found[:_PAGE]))
+
+
+_Handler = Callable[..., Any]
+_HANDLERS: dict[tuple[str, str], _Handler] = {
+    ("manifests", "GET"): RegistryApp.get_manifest,
+    ("manifests", "PUT"): RegistryApp.put_manifest,
+    ("manifests", "DELETE"): RegistryApp.delete_manifest,
+    ("blobs", "GET"): RegistryApp.get_blob,
+    ("blobs", "DELETE"): RegistryApp.delete_blob,
+    ("blobs/uploads", "POST"): RegistryApp.begin_upload,
+    ("blobs/uploads", "PATCH"): RegistryApp.patch_upload,
+    ("blobs/uploads", "PUT"): RegistryApp.put_upload,
+    ("blobs/uploads", "GET"): RegistryApp.get_upload,
+    ("blobs/uploads", "DELETE"): RegistryApp.delete_upload,
+    ("tags", "GET"): RegistryApp.get_tags,
+    ("referrers", "GET"): RegistryApp.get_referrers,
+}
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return
+
+
+def _digest(text: str) -> Digest:
+    try:
+        return parse_digest(text)
+    except ValueError as error:
+        raise RegistryError(400, "DIGEST_INVALID", str(error)) from error
+
+
+def _digest_or_tag(text: str) -> Digest | str:
+    if ":" in text:
+        return _digest(text)
+    if not is_tag(text):
+        raise RegistryError(400, "MANIFEST_INVALID", "neither a tag nor a digest")
+    return text
+
+
+def _created(name: str, digest: Digest) -> Answer:
+    return Answer(201, {"Location": f"/v2/{name}/blobs/{digest}", "Docker-Content-Digest": str(digest)})
+
+
+def _page_size(request: IncomingRequest) -> int | None:
+    text = request.query.get("n")
+    if text is None:
+        return None
+    if not text.isascii() or not text.isdigit():
+        raise RegistryError(400, "UNSUPPORTED", "n must be a number")
+    return min(int(text), 10_000)
+
+
+def _translated(error: VerifierError) -> RegistryError:
+    if error.code is codes.NOT_FOUND:
+        return RegistryError(404, "MANIFEST_UNKNOWN", error.reason)
+    return RegistryError(500, "UNKNOWN", error.reason)

@@ -1,0 +1,1 @@
+"""Decisions as text, JSON, SARIF and CI annotations."""

@@ -1,0 +1,134 @@
+"""The published JSON form of a decision: one schema for the command line, HTTP and every store (docs/decision.schema.json)."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from verifier.model.artifact import Artifact, ChartFile, OciChart
+from verifier.model.claim import Attestation, Claim, KeySigner, OpenPGPSigner, Rejection, Signature
+from verifier.model.context import CONTEXT_KEYS, Context
+from verifier.model.decision import Check, Decision
+from verifier.model.evidence import Gap, Location
+from verifier.oci.manifest import MANIFEST
+
+
+def encode(decision: Decision) -> dict[str, Any]:
+    """A decision as a JSON value."""
+    return {
+        "apiVersion": "verifier/v1",
+        "kind": "Decision",
+        "id": decision.id,
+        "time": timestamp(decision.time),
+        "outcome": decision.outcome.value,
+        "allowed": decision.allowed,
+        "reference": str(decision.request.reference),
+        "context": _context(decision.request.context),
+        "validUntil": timestamp(decision.valid_until) if decision.valid_until else None,
+        "unsafe": list(decision.unsafe),
+        "artifact": _artifact(decision.artifact) if decision.artifact is not None else None,
+        "policy": {"name": decision.policy.name, "rule": decision.policy.rule, "digest": decision.policy.digest},
+        "trust": {"digest": decision.trust_digest},
+        "code": decision.check.code.name if decision.check.code else None,
+        "reason": decision.check.reason,
+        "checks": [_check(child) for child in decision.check.children],
+        "claims": [_claim(claim) for claim in decision.claims],
+        "rejections": [_rejection(rejection) for rejection in decision.rejections],
+        "gaps": [_gap(gap) for gap in decision.gaps],
+        "exceptions": [],
+        "subcharts": "not judged",
+        "warnings": list(decision.warnings),
+        "versions": dict(decision.versions),
+    }
+
+
+def timestamp(moment: datetime) -> str:
+    """RFC 3339 in UTC."""
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _context(context: Context) -> dict[str, Any]:
+    values = {key: value for key in CONTEXT_KEYS if (value := context.value(key)) is not None}
+    return {**values, "source": context.asserted_by}
+
+
+def _artifact(artifact: Artifact) -> dict[str, Any]:
+    facts = {"name": artifact.facts.name, "version": artifact.facts.version, "chartDigest": str(artifact.archive_digest)}
+    match artifact:
+        case OciChart(reference=reference):
+            return {
+                "reference": str(reference),
+                "digest": str(reference.digest),
+                "pinned": reference.was_pinned,
+                "readFrom": reference.read_from,
+                "mediaType": MANIFEST,
+                **facts,
+            }
+        case ChartFile():
+            return {"reference": f"file:{artifact.path}", "digest": str(artifact.digest), "pinned": True, "readFrom": None, "mediaType": "file", **facts}
+
+
+def _check(check: Check) -> dict[str, Any]:
+    return {
+        "name": check.name,
+        "outcome": check.outcome.value,
+        "action": check.action.value,
+        "reason": check.reason,
+        "code": check.code.name if check.code else None,
+        "claims": list(check.claims),
+        "children": [_check(child) for child in check.children],
+    }
+
+
+def _claim(claim: Claim) -> dict[str, Any]:
+    signed = next(iter(claim.times), None)
+    return {
+        "scheme": claim.scheme,
+        "kind": _kind(claim),
+        "signer": signer_value(claim),
+        "digest": str(claim.digest),
+        "binds": claim.role.value,
+        "repository": claim.repository,
+        "signedAt": timestamp(signed.at) if signed else None,
+        "clock": signed.clock.value if signed else None,
+        "keyExpires": timestamp(claim.key_expires) if claim.key_expires else None,
+        "trust": sorted(claim.anchors),
+        "evidence": _location(claim.location),
+    }
+
+
+def _kind(claim: Claim) -> dict[str, str]:
+    match claim.kind:
+        case Signature(form=form):
+            return {"type": "signature", "form": form.value}
+        case Attestation(predicate_type=predicate_type):
+            return {"type": "attestation", "predicateType": predicate_type}
+
+
+def signer_value(claim: Claim) -> dict[str, str]:
+    """Who signed, by kind."""
+    match claim.signer:
+        case OpenPGPSigner(fingerprint=fingerprint, signing_key=signing_key, user_id=user_id):
+            return {"kind": "openpgp", "fingerprint": fingerprint, "signingKey": signing_key, "userId": user_id}
+        case KeySigner(key_id=key_id, algorithm=algorithm):
+            return {"kind": "key", "keyId": key_id, "algorithm": algorithm}
+
+
+def _rejection(rejection: Rejection) -> dict[str, Any]:
+    return {
+        "scheme": rejection.scheme,
+        "family": rejection.code.family.value,
+        "code": rejection.code.name,
+        "reason": rejection.reason,
+        "signer": rejection.signer,
+        "evidence": _location(rejection.location),
+    }
+
+
+def _location(location: Location) -> dict[str, Any]:
+    digest = str(location.digest) if location.digest else None
+    return {"kind": location.kind.value, "where": location.where, "digest": digest, "mediaType": location.media_type}
+
+
+def _gap(gap: Gap) -> dict[str, Any]:
+    return {"kind": gap.kind, "where": gap.where, "code": gap.code.name, "reason": gap.reason, "retryAfter": gap.retry_after}

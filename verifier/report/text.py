@@ -1,0 +1,118 @@
+"""The decision for a person under stress: the answer first, then why, what was found, and what to do next.
+
+Nothing that comes from outside reaches a terminal raw: control characters, escape sequences and bidirectional overrides
+are shown as escapes (threats T-23). The words for a signature's state are verified, present, absent and unknown only.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterator
+
+from verifier.model.artifact import OciChart
+from verifier.model.claim import Attestation, Claim, Rejection, Signature
+from verifier.model.codes import Code
+from verifier.model.decision import Action, Check, Decision, Outcome, Result
+
+_MARKS = {Result.PASSED: "+", Result.FAILED: "-", Result.INCONCLUSIVE: "?", Result.SKIPPED: "."}
+_COLOURS = {Outcome.ALLOWED: "32", Outcome.DENIED: "31", Outcome.INCONCLUSIVE: "33"}
+
+
+def explain(decision: Decision, *, colour: bool = False, quiet: bool = False) -> str:
+    """The whole report; `quiet` keeps the answer and its reason only."""
+    lines = [_headline(decision, colour)]
+    if not decision.allowed:
+        lines += [f"  why     {safe(decision.check.reason)}{_code(decision.check.code)}"]
+    if not quiet:
+        lines += _body(decision)
+    lines += _next_steps(decision)
+    return "\n".join(lines)
+
+
+def safe(text: str) -> str:
+    """The text with everything that a terminal could act on escaped."""
+    return "".join(character if _is_printable(character) else _escaped(character) for character in text)
+
+
+def _is_printable(character: str) -> bool:
+    return unicodedata.category(character)[0] in "LMNPS" or character == " "
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode()
+
+
+def _headline(decision: Decision, colour: bool) -> str:
+    word = decision.outcome.value.upper()
+    painted = f"\x1b[1;{_COLOURS[decision.outcome]}m{word}\x1b[0m" if colour else word
+    return f"{painted}  {safe(str(decision.request.reference))}"
+
+
+def _body(decision: Decision) -> Iterator[str]:
+    artifact = decision.artifact
+    if artifact is not None:
+        yield f"  chart   {safe(artifact.facts.name)} {safe(artifact.facts.version)}, archive {artifact.archive_digest}"
+    if isinstance(artifact, OciChart):
+        pinned = "the digest was asked for" if artifact.reference.was_pinned else "the tag was resolved now"
+        yield f"  digest  {artifact.reference.digest} ({pinned})"
+        if artifact.reference.read_from:
+            yield f"  read    from {safe(artifact.reference.read_from)}"
+    rule = f", rule {safe(decision.policy.rule)!r}" if decision.policy.rule else ""
+    yield f"  policy  {safe(decision.policy.name)}{rule}"
+    yield "  checks"
+    for check in decision.check.children:
+        yield from _check(check, 4)
+    yield from _evidence(decision)
+    for warning in decision.warnings:
+        yield f"  warning {safe(warning)}"
+    for unsafe in decision.unsafe:
+        yield f"  UNSAFE  {safe(unsafe)}"
+
+
+def _check(check: Check, indent: int) -> Iterator[str]:
+    warns = " (warns only)" if check.action is Action.WARN else ""
+    yield f"{' ' * indent}{_MARKS[check.outcome]} {safe(check.name)}: {safe(check.reason)}{_code(check.code)}{warns}"
+    for child in check.children:
+        yield from _check(child, indent + 2)
+
+
+def _evidence(decision: Decision) -> Iterator[str]:
+    if not (decision.claims or decision.rejections or decision.gaps):
+        yield "  found   no signature: absent"
+        return
+    yield "  found"
+    for claim in decision.claims:
+        yield f"    verified  {describe_claim(claim)}"
+    for rejection in decision.rejections:
+        yield f"    present   {describe_rejection(rejection)}"
+    for gap in decision.gaps:
+        yield f"    unknown   {safe(gap.kind)} at {safe(gap.where)}: {safe(gap.reason)}{_code(gap.code)}"
+
+
+def describe_claim(claim: Claim) -> str:
+    """One line about what was proven."""
+    match claim.kind:
+        case Signature(form=form):
+            what = f"{form.value} signature of the {claim.role.value}"
+        case Attestation(predicate_type=predicate_type):
+            what = f"attestation {safe(predicate_type)} of the {claim.role.value}"
+    when = f", signed {claim.times[0].at:%Y-%m-%d %H:%M}Z by the {claim.times[0].clock.value}'s clock" if claim.times else ""
+    return f"{what} by {safe(str(claim.signer))}, trusted as {', '.join(sorted(claim.anchors))}{when} ({claim.location.kind.value})"
+
+
+def describe_rejection(rejection: Rejection) -> str:
+    """One line about what proved nothing, and why."""
+    who = f" by {safe(rejection.signer)}" if rejection.signer else ""
+    return f"{rejection.location.kind.value}{who}: {safe(rejection.reason)}{_code(rejection.code)}"
+
+
+def _code(code: Code | None) -> str:
+    return f" [{code.name}]" if code is not None else ""
+
+
+def _next_steps(decision: Decision) -> Iterator[str]:
+    if decision.allowed:
+        return
+    named = [decision.check.code, *(rejection.code for rejection in decision.rejections)]
+    for code in dict.fromkeys(code for code in named if code is not None):
+        yield f"  next    {code.name}: {code.advice}"

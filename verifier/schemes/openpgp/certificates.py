@@ -1,0 +1,151 @@
+"""OpenPGP certificates of a keyring, with what the verification library does not tell: key sizes, subkeys, expiry.
+
+Keyrings may be binary or armored (one block or several after each other). GnuPG's `.kbx` is converted by `gpg.py` when
+trust is loaded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+
+import pysequoia
+from pysequoia import packet
+
+from verifier.model import codes, limits
+from verifier.model.errors import MisuseError
+
+_RSA_ALGORITHMS = (1, 2, 3)
+_WEAK_RSA_BITS = 2048
+_ARMOR_END = b"-----END PGP PUBLIC KEY BLOCK-----"
+_SECRET = b"PRIVATE KEY BLOCK"
+KEYBOX_MAGIC = b"KBXf"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """A primary key or subkey: lower-case hex fingerprint, and when its newest binding lets it expire."""
+
+    fingerprint: str
+    rsa_bits: int | None
+    expires: datetime | None
+    revoked: bool
+
+    @property
+    def weak(self) -> bool:
+        """RSA below 2048 bits."""
+        return self.rsa_bits is not None and self.rsa_bits < _WEAK_RSA_BITS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certificate:
+    """One certificate; `fingerprint` is the primary key's, in upper-case hex as people write it."""
+
+    fingerprint: str
+    user_id: str
+    keys: tuple[Key, ...]
+    revoked: bool
+    expires: datetime | None
+    handle: pysequoia.Cert
+
+    def key(self, issuer: str) -> Key | None:
+        """The key with this fingerprint or 16-digit key id (lower-case hex)."""
+        return next((key for key in self.keys if key.fingerprint == issuer or key.fingerprint.endswith(issuer)), None) if len(issuer) >= 16 else None
+
+
+def is_keybox(data: bytes) -> bool:
+    """Whether this is GnuPG's keybox (`.kbx`) format."""
+    return data[8:12] == KEYBOX_MAGIC
+
+
+@lru_cache(maxsize=256)
+def read_keyring(data: bytes) -> tuple[Certificate, ...]:
+    """All certificates in a keyring; raises MisuseError `trust-invalid` if there is none or one cannot be read."""
+    if len(data) > limits.KEYRING_BYTES:
+        raise MisuseError(codes.TRUST_INVALID, f"a keyring of more than {limits.KEYRING_BYTES} bytes")
+    if _SECRET in data:
+        raise MisuseError(codes.TRUST_INVALID, "this is a private key; a keyring holds public keys")
+    certificates: list[Certificate] = []
+    try:
+        for block in _blocks(data):
+            certificates += [_certificate(cert) for cert in pysequoia.Cert.split_bytes(block)]
+    except Exception as error:  # pysequoia raises RuntimeError and its own types; the first line is the message
+        raise MisuseError(codes.TRUST_INVALID, f"not an OpenPGP keyring: {first_line(error)}") from error
+    if not certificates:
+        raise MisuseError(codes.TRUST_INVALID, "the keyring holds no OpenPGP certificate")
+    return tuple(certificates)
+
+
+def first_line(error: Exception) -> str:
+    """pysequoia appends a backtrace to its messages."""
+    return str(error).split("\n", 1)[0][:200] or type(error).__name__
+
+
+def _blocks(data: bytes) -> list[bytes]:
+    """Several armored blocks, as `cat a.asc b.asc` makes, are read one by one."""
+    if _ARMOR_END not in data:
+        return [data]
+    return [part.lstrip() + _ARMOR_END + b"\n" for part in data.split(_ARMOR_END)[:-1]]
+
+
+def _certificate(cert: pysequoia.Cert) -> Certificate:
+    if cert.has_secret_keys:
+        raise MisuseError(codes.TRUST_INVALID, "this is a private key; a keyring holds public keys")
+    keys = _keys(bytes(cert))
+    return Certificate(
+        fingerprint=cert.fingerprint.upper(),
+        user_id=str(cert.user_ids[0])[:200] if cert.user_ids else "",
+        keys=keys,
+        revoked=cert.is_revoked,
+        expires=_expiration(cert),
+        handle=cert,
+    )
+
+
+def _expiration(cert: pysequoia.Cert) -> datetime | None:
+    try:
+        return cert.expiration
+    except Exception:  # pysequoia raises for keys that its policy refuses; their signatures then do not verify either
+        return None
+
+
+@dataclass(slots=True)
+class _Binding:
+    """The key whose packets are being read, and its newest binding signature so far."""
+
+    head: packet.Packet
+    bound: datetime | None = None
+    expires: datetime | None = None
+    revoked: bool = False
+
+    def add(self, signature: packet.Packet) -> None:
+        if signature.signature_type == packet.SignatureType.SubkeyRevocation:
+            self.revoked = True
+        elif signature.signature_type == packet.SignatureType.SubkeyBinding:
+            created = signature.signature_created
+            if created is None or (self.bound is not None and created < self.bound):
+                return
+            period, start = signature.key_validity_period, self.head.key_created
+            self.bound, self.expires = created, start + period if period and start else None
+
+    def key(self) -> Key:
+        return Key(fingerprint=str(self.head.fingerprint), rsa_bits=_rsa_bits(self.head.body), expires=self.expires, revoked=self.revoked)
+
+
+def _keys(data: bytes) -> tuple[Key, ...]:
+    bindings: list[_Binding] = []
+    for item in packet.PacketPile.from_bytes(data):
+        if item.tag in (packet.Tag.PublicKey, packet.Tag.PublicSubkey):
+            bindings.append(_Binding(item))
+        elif item.tag == packet.Tag.Signature and bindings:
+            bindings[-1].add(item)
+    return tuple(binding.key() for binding in bindings)
+
+
+def _rsa_bits(body: bytes) -> int | None:
+    """The modulus length in a version 4 or 6 public key packet (RFC 9580 sections 5.5.2.2 and 5.5.2.3)."""
+    offset = 10 if body[:1] == b"\x06" else 6
+    if len(body) < offset + 2 or body[5] not in _RSA_ALGORITHMS:
+        return None
+    return int.from_bytes(body[offset : offset + 2], "big")

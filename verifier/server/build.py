@@ -1,0 +1,60 @@
+"""From settings to an application."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fastapi import FastAPI
+
+from verifier.model import limits
+from verifier.model.context import Context
+from verifier.net.egress import Egress
+from verifier.net.transport import HttpTransport, TlsSettings
+from verifier.oci.cache import ContentCache
+from verifier.oci.credentials import Credentials
+from verifier.oci.session import Session, SessionSettings
+from verifier.operations.connections import Connections
+from verifier.operations.policies import load
+from verifier.server.app import create_app
+from verifier.server.callers import Callers, load_callers
+from verifier.server.metrics import Metrics
+from verifier.server.service import DecisionService, ServiceSettings
+from verifier.settings import credential_files, load_settings
+
+_CACHE_BYTES = 48 * limits.MIB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSettings:
+    """What `verifier serve` was told."""
+
+    policy: Path
+    callers: Path | None = None
+    context: Context = field(default_factory=lambda: Context(asserted_by="server"))
+    allowed_hosts: frozenset[str] = frozenset()
+    plain_http: bool = False
+    tls: TlsSettings = field(default_factory=TlsSettings)
+    registry_config: str | None = None
+    service: ServiceSettings = field(default_factory=ServiceSettings)
+
+
+def build_app(settings: ServerSettings) -> FastAPI:
+    """The application, with its policy loaded; raises MisuseError.
+
+    Private addresses are refused unless their host is allowed by name: what a caller writes into a reference must not make
+    this service talk to what only it can reach.
+    """
+    egress = Egress(allow_private=False, allowed_hosts=settings.allowed_hosts)
+    transport = HttpTransport(egress=egress, tls=settings.tls)
+    files = credential_files(os.environ, settings.registry_config or load_settings(os.environ).registry_config)
+    credentials = Credentials(files, environment=os.environ)
+    loopback_tls = bool(settings.tls.ca_file)
+    session = Session(
+        transport, credentials, SessionSettings(egress=egress, tls=settings.tls, plain_http=settings.plain_http, loopback_tls=loopback_tls)
+    )
+    connections = Connections(session, ContentCache(_CACHE_BYTES))
+    callers = load_callers(settings.callers) if settings.callers else Callers()
+    service = DecisionService(load(settings.policy), connections, Metrics(), settings.service)
+    return create_app(service, callers, settings.context)

@@ -1,0 +1,103 @@
+"""The decision cache, and one flight per question (semantics 22).
+
+The key is everything that an answer rests on: canonical repository, tag, whether the caller pinned it, the manifest's digest,
+the context with its source, the digests of policy and trust, unsafe switches and our version. A tag is resolved before the
+key can be built, so a moved tag is another key. An entry ends when the decision's `valid_until` or its longest life does.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from verifier import __version__
+from verifier.model.context import Context
+from verifier.model.decision import Decision, Outcome
+from verifier.model.reference import PinnedReference
+from verifier.operations.policies import LoadedPolicy
+
+_ALLOWED_LIFE = timedelta(minutes=5)
+_DENIED_LIFE = timedelta(seconds=5)
+_ENTRIES = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """See the module."""
+
+    parts: tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A decision with its encoded form; `ends` is when it must be made anew."""
+
+    decision: Decision
+    body: bytes
+    ends: datetime
+
+
+def cache_key(reference: PinnedReference, context: Context, loaded: LoadedPolicy, unsafe: tuple[str, ...]) -> Key:
+    """The key of one question under one policy snapshot."""
+    name = (reference.registry, reference.repository, reference.tag, reference.was_pinned, reference.digest, reference.read_from)
+    return Key((*name, context, loaded.policy.digest, loaded.trust_digest, unsafe, __version__))
+
+
+def ending(decision: Decision, now: datetime) -> datetime | None:
+    """When an answer must be made anew; None when it must not be kept at all."""
+    if decision.outcome is Outcome.INCONCLUSIVE:
+        return None
+    longest = now + (_ALLOWED_LIFE if decision.outcome is Outcome.ALLOWED else _DENIED_LIFE)
+    return min(longest, decision.valid_until) if decision.valid_until is not None else longest
+
+
+class DecisionCache:
+    """Bounded; safe to share between threads."""
+
+    def __init__(self, entries: int = _ENTRIES) -> None:
+        self._most = entries
+        self._items: OrderedDict[Key, Answered] = OrderedDict()
+        self._flights: dict[Key, Future[Answered]] = {}
+        self._lock = threading.Lock()
+
+    def get(self, key: Key, now: datetime) -> Answered | None:
+        """A live answer, or None."""
+        with self._lock:
+            item = self._items.get(key)
+            if item is None or item.ends <= now:
+                self._items.pop(key, None)
+                return None
+            self._items.move_to_end(key)
+            return item
+
+    def put(self, key: Key, answered: Answered) -> None:
+        """Keep an answer; the one that was not asked for longest goes."""
+        with self._lock:
+            self._items[key] = answered
+            while len(self._items) > self._most:
+                self._items.popitem(last=False)
+
+    def once(self, key: Key, make: Callable[[], Answered], seconds: float) -> Answered:
+        """Make the answer, or wait for who is making it; the maker has a deadline of its own, a waiter waits `seconds`.
+
+        Raises TimeoutError for a waiter that waited in vain, and whatever `make` raises.
+        """
+        with self._lock:
+            flight = self._flights.get(key)
+            leads = flight is None
+            if flight is None:
+                flight = self._flights[key] = Future()
+        if not leads:
+            return flight.result(timeout=max(seconds, 0.0))
+        try:
+            flight.set_result(make())
+        except BaseException as error:
+            flight.set_exception(error)
+        finally:
+            with self._lock:
+                self._flights.pop(key, None)
+        return flight.result()

@@ -1,0 +1,89 @@
+"""Who calls, and which context they may speak for (semantics 1).
+
+    apiVersion: verifier/v1
+    kind: Callers
+    callers:
+      - name: deployer
+        sha256: HEX                      # of the bearer token; the token itself is never stored
+        grants: {environment: [prod], namespace: ["*"]}
+
+What a caller merely claims counts only if it is granted; the rest of the context is the server's own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from verifier.formats.yaml import Node, YamlError, parse_yaml
+from verifier.model import codes, limits
+from verifier.model.context import CONTEXT_KEYS, Context
+from verifier.model.errors import MisuseError
+from verifier.operations.resolve import read_local
+from verifier.policy.fields import Fields, fail, one_of, sequence, text, texts
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """An authenticated principal; `grants` maps a context key to the values that it may claim (`*`: any)."""
+
+    name: str
+    token_sha256: str = ""
+    grants: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+    def context(self, own: Context, claimed: Mapping[str, str]) -> Context:
+        """The server's context with what the caller claims and is granted."""
+        granted = {key: value for key, value in claimed.items() if {value, "*"} & self.grants.get(key, frozenset())}
+        if not granted:
+            return own
+        values = {key: granted.get(key, own.value(key)) for key in CONTEXT_KEYS}
+        source = f"{own.asserted_by}, token {self.name}" if own != Context(asserted_by=own.asserted_by) else f"token {self.name}"
+        return Context(environment=values["environment"], cluster=values["cluster"], namespace=values["namespace"], asserted_by=source)
+
+
+ANYONE = Caller(name="anyone")
+
+
+@dataclass(frozen=True, slots=True)
+class Callers:
+    """All who may call; none at all means that nobody is asked."""
+
+    callers: tuple[Caller, ...] = ()
+
+    def identify(self, authorization: str) -> Caller | None:
+        """The caller whose token this is; every token is compared, in constant time."""
+        if not self.callers:
+            return ANYONE
+        scheme, _, token = authorization.partition(" ")
+        given = hashlib.sha256(token.strip().encode()).hexdigest()
+        found = [caller for caller in self.callers if hmac.compare_digest(caller.token_sha256, given)]
+        return found[0] if found and scheme.lower() == "bearer" and token.strip() else None
+
+
+def load_callers(path: Path) -> Callers:
+    """Read the file; raises MisuseError `config-invalid` or `file-unreadable`."""
+    try:
+        node = parse_yaml(read_local(path, limits.POLICY_BYTES))
+        top = Fields(node, "the callers file", ("apiVersion", "kind", "callers"))
+        one_of("verifier/v1")(top.need("apiVersion"))
+        one_of("Callers")(top.need("kind"))
+        return Callers(tuple(_caller(item) for item in sequence(top.need("callers"))))
+    except YamlError as error:
+        raise MisuseError(codes.CONFIG_INVALID, error.reason, where=f"{path}:{error.line}:{error.column}") from error
+
+
+def _caller(node: Node) -> Caller:
+    fields = Fields(node, "a caller", ("name", "sha256", "grants"))
+    digest = text(fields.need("sha256"))
+    if not _SHA256.fullmatch(digest):
+        fail(fields.need("sha256"), "must be the SHA-256 of the token, 64 lower-case hex digits in quotes")
+    grants = {}
+    if fields.has("grants"):
+        grants = {key: frozenset(texts(inner)) for key, inner in Fields(fields.need("grants"), "grants", CONTEXT_KEYS).items().items()}
+    return Caller(name=text(fields.need("name")), token_sha256=digest, grants=grants)

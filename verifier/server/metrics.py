@@ -1,0 +1,38 @@
+"""Prometheus metrics. Labels come from closed sets only, never from a request (threats T-23)."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from verifier.model.decision import Decision, Outcome
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Metrics:
+    """One registry per server."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.decisions = Counter("verifier_decisions", "Decisions by outcome.", ["outcome"], registry=self.registry)
+        self.codes = Counter("verifier_decision_codes", "Decisions that are no allow, by code.", ["code"], registry=self.registry)
+        self.seconds = Histogram("verifier_decision_seconds", "Time to an answer.", registry=self.registry)
+        self.cache_hits = Counter("verifier_cache_hits", "Answers from the decision cache.", registry=self.registry)
+        self.in_hand = Gauge("verifier_decisions_in_hand", "Decisions being made.", registry=self.registry)
+        self.unsafe = Counter("verifier_unsafe_decisions", "Decisions that an unsafe switch touched.", registry=self.registry)
+        self.refused = Counter("verifier_requests_refused", "Requests that were not judged, by status.", ["status"], registry=self.registry)
+        for outcome in Outcome:
+            self.decisions.labels(outcome.value)
+
+    def count(self, decision: Decision, seconds: float) -> None:
+        """Count one answer."""
+        self.decisions.labels(decision.outcome.value).inc()
+        self.seconds.observe(seconds)
+        if not decision.allowed and decision.check.code is not None:
+            self.codes.labels(decision.check.code.name).inc()
+        if decision.unsafe:
+            self.unsafe.inc()
+
+    def text(self) -> bytes:
+        """In the exposition format."""
+        return generate_latest(self.registry)

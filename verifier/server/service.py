@@ -1,0 +1,129 @@
+"""Deciding for many callers: slots, deadlines, cache.
+
+A decision runs on a thread; there are as many threads as slots. A caller whose deadline passes gets an inconclusive answer in
+time, while the thread goes on and keeps its slot until it ends: a slow registry cannot pile up work without end. When no
+slot is free soon enough, the caller hears `overloaded`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from verifier.model import codes
+from verifier.model.context import Context, Request
+from verifier.model.decision import Decision
+from verifier.model.errors import FailedError, InconclusiveError
+from verifier.model.reference import PinnedReference, Reference
+from verifier.net.deadline import Deadline
+from verifier.operations.connections import Connections
+from verifier.operations.policies import LoadedPolicy
+from verifier.operations.resolve import Pinned, resolve
+from verifier.operations.verification import Options, examine_pinned, judge, without_chart
+from verifier.report.codec import encode
+from verifier.server.cache import Answered, DecisionCache, Key, cache_key, ending
+from verifier.server.metrics import Metrics
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceSettings:
+    """Times in seconds. `slots`: decisions in hand at once; `patience`: how long a caller waits for a slot."""
+
+    slots: int = 32
+    seconds: float = 8.0
+    patience: float = 2.0
+    unsafe: tuple[str, ...] = ()
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+
+class DecisionService:
+    """Answers questions about registry references under one policy snapshot."""
+
+    def __init__(self, loaded: LoadedPolicy, connections: Connections, metrics: Metrics, settings: ServiceSettings) -> None:
+        self.loaded = loaded
+        self.metrics = metrics
+        self._connections = connections
+        self._settings = settings
+        self._cache = DecisionCache()
+        self._threads = ThreadPoolExecutor(settings.slots, thread_name_prefix="decision")
+        self._slots = asyncio.Semaphore(settings.slots)
+
+    async def answer(self, reference: Reference, context: Context) -> Answered:
+        """The answer in time; raises InconclusiveError `overloaded` when no slot is free."""
+        request = Request(reference=reference, context=context)
+        known = self._known(reference, context)
+        if known is not None:
+            self.metrics.cache_hits.inc()
+            return known
+        try:
+            await asyncio.wait_for(self._slots.acquire(), self._settings.patience)
+        except TimeoutError as error:
+            raise InconclusiveError(codes.OVERLOADED, f"all {self._settings.slots} slots are taken", retry_after=self._settings.patience) from error
+        loop = asyncio.get_running_loop()
+        work = loop.run_in_executor(self._threads, self._decide, request)
+        work.add_done_callback(lambda done: self._ended(done))
+        self.metrics.in_hand.inc()
+        try:
+            return await asyncio.wait_for(asyncio.shield(work), self._settings.seconds)
+        except TimeoutError:
+            return self._too_late(request)
+
+    def close(self) -> None:
+        """Stop taking work, and let what runs end."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._connections.close()
+
+    def _known(self, reference: Reference, context: Context) -> Answered | None:
+        """A cached answer to a question that names its digest; for a tag the registry is asked first, always."""
+        if reference.digest is None or reference.tag is not None:
+            return None
+        pinned = PinnedReference(registry=reference.registry, repository=reference.repository, digest=reference.digest, tag=None, was_pinned=True)
+        return self._cache.get(self._key(pinned, context), self._settings.clock())
+
+    def _key(self, reference: PinnedReference, context: Context) -> Key:
+        return cache_key(reference, context, self.loaded, self._settings.unsafe)
+
+    def _ended(self, done: asyncio.Future[Answered]) -> None:
+        self._slots.release()
+        self.metrics.in_hand.dec()
+        if not done.cancelled():
+            done.exception()  # one that nobody waits for any more is not a warning
+
+    def _decide(self, request: Request) -> Answered:
+        """On a thread: resolve, then answer from the cache, a flight, or anew."""
+        started = time.monotonic()
+        reference = request.reference
+        assert isinstance(reference, Reference)
+        options = Options(seconds=self._settings.seconds, unsafe=self._settings.unsafe, clock=self._settings.clock)
+        try:
+            pinned = resolve(reference, self._connections.source(reference, Deadline.after(options.seconds)))
+        except (FailedError, InconclusiveError) as error:
+            return self._kept(None, judge(request, without_chart(error, str(reference)), self.loaded, options))
+        key = self._key(pinned.reference, request.context)
+        known = self._cache.get(key, self._settings.clock())
+        if known is not None:
+            self.metrics.cache_hits.inc()
+            return known
+        left = self._settings.seconds - (time.monotonic() - started)
+        return self._cache.once(key, lambda: self._make(request, pinned, key, options), left)
+
+    def _make(self, request: Request, pinned: Pinned, key: Key, options: Options) -> Answered:
+        return self._kept(key, judge(request, examine_pinned(pinned, self._connections, options), self.loaded, options))
+
+    def _kept(self, key: Key | None, decision: Decision) -> Answered:
+        now = self._settings.clock()
+        ends = ending(decision, now)
+        answered = Answered(decision, json.dumps(encode(decision)).encode(), ends or now)
+        if key is not None and ends is not None:
+            self._cache.put(key, answered)
+        return answered
+
+    def _too_late(self, request: Request) -> Answered:
+        options = Options(unsafe=self._settings.unsafe, clock=self._settings.clock)
+        error = InconclusiveError(codes.TIMEOUT, f"no answer within {self._settings.seconds:g} s")
+        return self._kept(None, judge(request, without_chart(error, str(request.reference)), self.loaded, options))

@@ -1,0 +1,87 @@
+"""Settings: flags win, then `VERIFIER_*` variables, then the user's and the system's `verifier.yaml`.
+
+A file in the working directory is never read: a checkout must not bring its own policy (semantics 2). This module and the
+command line are the only readers of the environment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from verifier.formats.yaml import Mapping as YamlMapping
+from verifier.formats.yaml import Scalar, YamlError, parse_yaml
+from verifier.model import codes
+from verifier.model.errors import MisuseError
+
+SYSTEM_FILE = Path("/etc/verifier/verifier.yaml")
+_KEYS = {"policy": "VERIFIER_POLICY", "registryConfig": "VERIFIER_REGISTRY_CONFIG", "caFile": "VERIFIER_CA_FILE"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What is configured outside the command line."""
+
+    policy: str | None = None
+    registry_config: str | None = None
+    ca_file: str | None = None
+
+
+def load_settings(environment: Mapping[str, str], files: tuple[Path, ...] | None = None) -> Settings:
+    """Read them; raises MisuseError `config-invalid`. Relative paths in a file start at the file."""
+    values: dict[str, str] = {}
+    for path in files if files is not None else (SYSTEM_FILE, _user_file(environment)):
+        values.update(_read(path))
+    values.update({key: environment[name] for key, name in _KEYS.items() if environment.get(name)})
+    return Settings(policy=values.get("policy"), registry_config=values.get("registryConfig"), ca_file=values.get("caFile"))
+
+
+def credential_files(environment: Mapping[str, str], given: str | None) -> tuple[Path, ...]:
+    """Registry configuration files in the order in which they are asked: the given one alone, or Helm's, Docker's, podman's."""
+    if given:
+        return (Path(given),)
+    home = Path(environment.get("HOME") or "/")
+    config = Path(environment.get("XDG_CONFIG_HOME") or home / ".config")
+    helm_config = Path(environment.get("HELM_CONFIG_HOME") or config / "helm")
+    runtime = environment.get("XDG_RUNTIME_DIR")
+    podman = [Path(environment["REGISTRY_AUTH_FILE"])] if environment.get("REGISTRY_AUTH_FILE") else []
+    podman += [Path(runtime) / "containers" / "auth.json"] if runtime else []
+    return (
+        Path(environment.get("HELM_REGISTRY_CONFIG") or helm_config / "registry" / "config.json"),
+        Path(environment.get("DOCKER_CONFIG") or home / ".docker") / "config.json",
+        *podman,
+        config / "containers" / "auth.json",
+    )
+
+
+def key_password(environment: Mapping[str, str]) -> bytes | None:
+    """The passphrase for a private key; ours wins over cosign's. An empty one is a passphrase too."""
+    for name in ("VERIFIER_PASSWORD", "COSIGN_PASSWORD"):
+        if name in environment:
+            return environment[name].encode()
+    return None
+
+
+def _user_file(environment: Mapping[str, str]) -> Path:
+    home = Path(environment.get("HOME") or "/")
+    return Path(environment.get("XDG_CONFIG_HOME") or home / ".config") / "verifier" / "verifier.yaml"
+
+
+def _read(path: Path) -> dict[str, str]:
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return {}  # not there, or not ours to read: then it configures nothing
+    try:
+        node = parse_yaml(data)
+    except YamlError as error:
+        raise MisuseError(codes.CONFIG_INVALID, str(error), where=str(path)) from error
+    if not isinstance(node, YamlMapping):
+        raise MisuseError(codes.CONFIG_INVALID, "must be a mapping", where=str(path))
+    values = {}
+    for key, value in node.items.items():
+        if key not in _KEYS or not isinstance(value, Scalar) or not value.text:
+            raise MisuseError(codes.CONFIG_INVALID, f"line {value.line}: {key!r} is not a setting; known are {', '.join(_KEYS)}", where=str(path))
+        values[key] = str(path.parent / value.text)
+    return values

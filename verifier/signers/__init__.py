@@ -1,0 +1,1 @@
+"""Signing keys by URI: a file, or the environment."""
