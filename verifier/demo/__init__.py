@@ -1,0 +1,1 @@
+"""`verifier demo`: the main job on a temporary embedded registry, narrated, with attacks that are refused."""
