@@ -77,7 +77,7 @@ def _after_header(lines: list[str], where: str) -> int:
 
 
 def _split(lines: list[str], where: str) -> tuple[list[str], list[str]]:
-    text = []
+    text: list[str] = []
     for index, line in enumerate(lines):
         if line.rstrip() == _BEGIN_SIGNATURE:
             return text, lines[index + 1 :]

@@ -179,7 +179,7 @@ def _text_map(node: Node, place: str) -> dict[str, str] | None:
     return {key: _or_empty(_text(node.items[key], f"{place}.{key}")) for key in sorted(node.items)} or None
 
 
-def _values(node: Node, place: str) -> Any:
+def _values(node: Node, _place: str) -> Any:
     return [plain(item) for item in node.items] or None if isinstance(node, Sequence) else None
 
 

@@ -77,7 +77,9 @@ def _ignore_file(directory: Path) -> str:
 
 def _walk(root: Path, directory: Path, rules: IgnoreRules) -> list[str]:
     found: list[str] = []
-    for entry in os.scandir(directory):
+    with os.scandir(directory) as entries:
+        listed = list(entries)
+    for entry in listed:
         path = Path(entry.path).relative_to(root).as_posix()
         if rules.ignores(path, is_directory=entry.is_dir(follow_symlinks=False)):
             continue

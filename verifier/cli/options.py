@@ -43,9 +43,7 @@ class Network:
     def connect(self) -> Connections:
         """Connections for this command; the person asking may reach their own network, but never metadata services."""
         settings = load_settings(os.environ)
-        tls = TlsSettings(
-            ca_file=self.ca_file or settings.ca_file, cert_file=self.cert_file, key_file=self.key_file, verify=not self.insecure_skip_tls_verify
-        )
+        tls = TlsSettings(ca_file=self.ca_file or settings.ca_file, cert_file=self.cert_file, key_file=self.key_file, verify=not self.insecure_skip_tls_verify)
         egress = Egress(allow_private=True)
         transport = HttpTransport(egress=egress, tls=tls, observe=_debug if self.debug else None)
         files = credential_files(os.environ, self.registry_config or settings.registry_config)

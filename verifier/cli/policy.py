@@ -52,7 +52,7 @@ def show(target: str, path: str, standing_for: str | None, **context: str | None
     from verifier.policy.lint import describe
     from verifier.policy.select import select_rule
 
-    request = Request(reference=read_reference(target, standing_for), context=command_context(**context))  # type: ignore[arg-type]
+    request = Request(reference=read_reference(target, standing_for), context=command_context(**context))
     loaded = load(Path(path))
     selection = select_rule(loaded.policy, Facts(request=request, artifact=None))
     echo(f"{safe(str(request.reference))}")

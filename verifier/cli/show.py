@@ -68,7 +68,7 @@ def pull(target: str, trust: TrustFlags, network: Network, destination: str, **c
     warn_unsafe(network.unsafe)
     connections = network.connect()
     try:
-        request = Request(reference=reference, context=command_context(**context))  # type: ignore[arg-type]
+        request = Request(reference=reference, context=command_context(**context))
         Path(destination).mkdir(parents=True, exist_ok=True)
         pulled = pull_chart(request, loaded, connections, Options(unsafe=network.unsafe), Path(destination))
     finally:
@@ -96,7 +96,7 @@ def show(what: str, target: str, trust: TrustFlags, network: Network, **context:
     warn_unsafe(network.unsafe)
     connections = network.connect()
     try:
-        request = Request(reference=reference, context=command_context(**context))  # type: ignore[arg-type]
+        request = Request(reference=reference, context=command_context(**context))
         decision = verify(request, loaded, connections, Options(unsafe=network.unsafe))
     finally:
         connections.close()

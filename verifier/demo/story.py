@@ -158,9 +158,7 @@ def _attacks(cast: _Cast) -> list[Attack]:
     return [
         Attack(title="an unsigned chart", prepare=unsigned, code=codes.UNSIGNED),
         Attack(title="one byte changed in the registry's storage", prepare=tampered, code=codes.DIGEST_MISMATCH),
-        Attack(
-            title="signed by a stranger", prepare=lambda: signed("web", "1.4.12", chart_archive("web", "1.4.12"), stranger), code=codes.OPENPGP_UNKNOWN_KEY
-        ),
+        Attack(title="signed by a stranger", prepare=lambda: signed("web", "1.4.12", chart_archive("web", "1.4.12"), stranger), code=codes.OPENPGP_UNKNOWN_KEY),
         Attack(title="another chart's signature copied over", prepare=copied, code=codes.SUBJECT_MISMATCH),
         Attack(title="the tag moved to another, validly signed version", prepare=moved, code=codes.VERSION_MISMATCH),
         Attack(title="renamed under the same signer", prepare=renamed, code=codes.NAME_MISMATCH),

@@ -25,6 +25,7 @@ def parse_json(data: bytes, *, where: str) -> Any:
             object_pairs_hook=_no_duplicates,
             parse_constant=_refuse_constant,
             parse_int=_bounded_int,
+            parse_float=_finite,
         )
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
         raise FailedError(codes.JSON_INVALID, f"not strict JSON: {_first_line(error)}", where=where) from error
@@ -70,6 +71,13 @@ def _bounded_int(text: str) -> int:
     return int(text)
 
 
+def _finite(text: str) -> float:
+    value = float(text)
+    if value in (float("inf"), float("-inf")):
+        raise ValueError("a number out of range")
+    return value
+
+
 def _check_depth(text: str) -> None:
     """Count brackets outside strings only where there are many, so that the common document pays nothing."""
     if text.count("[") + text.count("{") <= limits.JSON_DEPTH:
@@ -91,5 +99,3 @@ def _check_depth(text: str) -> None:
 
 def _first_line(error: Exception) -> str:
     return str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-
-

@@ -20,7 +20,7 @@ from verifier.model import limits
 _BOM = "\ufeff"
 # YAML 1.2 core scalars; timestamps, octal, sexagesimal, yes/no and the like stay text.
 _INT = re.compile(r"[-+]?(0|[1-9][0-9]*)")
-_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*)([eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+")
 
 
 class YamlError(Exception):
@@ -106,7 +106,8 @@ def plain(node: Node) -> Any:
 
 def dump_yaml(value: Any) -> str:
     """Block YAML with sorted keys and lists at column 0, as Helm writes it; texts that any reader could take for a number,
-    a date or a truth value are quoted."""
+    a date or a truth value are quoted.
+    """
     return yaml.dump(value, Dumper=_Dumper, sort_keys=True, default_flow_style=False, allow_unicode=True, width=2**31)
 
 
@@ -156,7 +157,7 @@ class _Composer:
         self._events = events
 
     def document(self) -> Node:
-        nodes = []
+        nodes: list[Node] = []
         for event in self._events:
             if isinstance(event, yaml.DocumentStartEvent):
                 if nodes:

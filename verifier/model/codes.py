@@ -54,7 +54,9 @@ REFERENCE_INVALID = _misuse("reference-invalid", "Write oci://HOST/PATH/NAME:VER
 USAGE = _misuse("usage", "See the command's --help.")
 NO_POLICY = _misuse("no-policy", "Give --policy FILE or trust flags such as --key or --openpgp-keyring; nothing is trusted by itself.")
 POLICY_INVALID = _misuse("policy-invalid", "Correct the policy at the line that is named; `verifier policy lint FILE` checks it.")
-TRUST_INVALID = _misuse("trust-invalid", "The trust file must hold public keys or certificates of the kind that the policy says; `verifier keys show FILE` tells what it holds.")
+TRUST_INVALID = _misuse(
+    "trust-invalid", "The trust file must hold public keys or certificates of the kind that the policy says; `verifier keys show FILE` tells what it holds."
+)
 KEY_INVALID = _misuse("key-invalid", "Give a private key as PEM (P-256, P-384, P-521, RSA 2048-4096) or in cosign's encrypted form.")
 KEY_UNSUPPORTED = _misuse("key-unsupported", "Use an ECDSA P-256, P-384, P-521 or an RSA 2048-4096 key.")
 PASSPHRASE_WRONG = _misuse("passphrase-wrong", "Set VERIFIER_PASSWORD (or COSIGN_PASSWORD) to the key's passphrase, or give it in a file.")
@@ -95,11 +97,14 @@ PROVENANCE_MISMATCH = _failed("provenance-mismatch", "The .prov file speaks of a
 OPENPGP_UNKNOWN_KEY = _failed("openpgp-unknown-key", "No keyring of the policy holds this key; if the signer is trusted, add the key and its fingerprint.")
 OPENPGP_BAD_SIGNATURE = _failed("openpgp-bad-signature", "The text was changed after signing, or the key may not sign; get the chart from its origin again.")
 OPENPGP_WEAK = _failed("openpgp-weak", "The signature uses a hash or key that is too weak (SHA-1, MD5, RIPEMD-160, RSA below 2048); sign again.")
+OPENPGP_UNSUPPORTED = _failed("openpgp-unsupported", "Ask the signer for a key on a NIST curve, Ed25519 or RSA; Helm 3 cannot verify this one either.")
 OPENPGP_EXPIRED_SIGNATURE = _failed("openpgp-expired-signature", "The signature itself has expired; ask the signer for a fresh one.")
 OPENPGP_FUTURE = _failed("openpgp-future", "The signature is dated in the future; check both clocks.")
 OPENPGP_KEY_REVOKED = _failed("openpgp-key-revoked", "The signing key was revoked; get a chart that was signed with a current key.")
 BUNDLE_MALFORMED = _failed("bundle-malformed", "The bundle does not follow the sigstore bundle specification; sign again with a current client.")
-BUNDLE_UNSUPPORTED = _failed("bundle-unsupported", "This version verifies bundles signed with keys; certificate (keyless) bundles are not judged yet and never count.")
+BUNDLE_UNSUPPORTED = _failed(
+    "bundle-unsupported", "This version verifies bundles signed with keys; certificate (keyless) bundles are not judged yet and never count."
+)
 KEY_UNKNOWN = _failed("key-unknown", "No key of the policy verifies this signature; if the signer is trusted, add the public key.")
 KEY_OUTSIDE_WINDOW = _failed("key-outside-window", "The key is outside its validity window in the policy; use a current key.")
 SUBJECT_MISMATCH = _failed("subject-mismatch", "The signature is valid but for other bytes; it was copied from another chart.")
@@ -111,10 +116,14 @@ NO_RULE = _failed("no-rule", "No rule of the policy covers this chart, and the d
 CONTEXT_MISSING = _failed("context-missing", "A rule for this chart selects on a context key that the request does not carry; pass --context KEY=VALUE.")
 UNSIGNED = _failed("unsigned", "Nothing attached to the chart is a signature; sign it with `verifier sign`, or check that you look in the right place.")
 SIGNER_NOT_ALLOWED = _failed("signer-not-allowed", "Signatures were found, but none by a signer that this rule names; each is listed with its reason.")
-ORIGIN_MISMATCH = _failed("origin-mismatch", "The signature names another repository; list that repository under the rule's `origins:` if it is a known origin.")
+ORIGIN_MISMATCH = _failed(
+    "origin-mismatch", "The signature names another repository; list that repository under the rule's `origins:` if it is a known origin."
+)
 REPOSITORY_UNBOUND = _failed("repository-unbound", "The rule demands a signature that names its repository; sign with `verifier sign`, which writes it.")
 KEY_EXPIRED = _failed("key-expired", "The key has expired since it signed; sign again, or say `expiredKeys: allow` in the rule.")
-KEY_RETIRED = _failed("key-retired", "The key was revoked after it signed; sign again, or say `retiredKeys: allow` in the rule if it was retired in good order.")
+KEY_RETIRED = _failed(
+    "key-retired", "The key was revoked after it signed; sign again, or say `retiredKeys: allow` in the rule if it was retired in good order."
+)
 THRESHOLD = _failed("threshold", "Fewer distinct signers than the rule demands; a signer counts once however often it signs.")
 WINDOW_CLOSED = _failed("window-closed", "The branch is outside its since/until window; satisfy another branch.")
 DIGEST_NOT_LISTED = _failed("digest-not-listed", "The digest is not among those that were reviewed; review it and add it with owner, reason and expiry.")

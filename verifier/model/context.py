@@ -45,7 +45,8 @@ class Request:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """All that a policy may look at: verified claims, kept failures, gaps. `artifact` is None when it could not be had;
-    then a rejection or a gap says why, and nothing is allowed."""
+    then a rejection or a gap says why, and nothing is allowed.
+    """
 
     request: Request
     artifact: Artifact | None

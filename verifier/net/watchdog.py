@@ -13,6 +13,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
@@ -97,7 +98,7 @@ class GuardedHTTPConnection(HTTPConnection):
         super().connect()
         WATCHDOG.attach(self.sock)
 
-    def request(self, *args, **kwargs) -> None:  # type: ignore[no-untyped-def]
+    def request(self, *args: Any, **kwargs: Any) -> None:
         """As urllib3's, under watch also when the connection is kept alive."""
         WATCHDOG.attach(self.sock)
         super().request(*args, **kwargs)
@@ -111,7 +112,7 @@ class GuardedHTTPSConnection(HTTPSConnection):
         super().connect()
         WATCHDOG.attach(self.sock)
 
-    def request(self, *args, **kwargs) -> None:  # type: ignore[no-untyped-def]
+    def request(self, *args: Any, **kwargs: Any) -> None:
         """As urllib3's, under watch also when the connection is kept alive."""
         WATCHDOG.attach(self.sock)
         super().request(*args, **kwargs)

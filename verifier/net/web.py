@@ -79,7 +79,7 @@ def _pinning_adapter(host: str) -> requests.adapters.BaseAdapter:
         """Connects to an address, and checks the certificate against the name."""
 
         def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **kwargs: Any) -> None:
-            super().init_poolmanager(connections, maxsize, block, server_hostname=host, assert_hostname=host, **kwargs)  # type: ignore[no-untyped-call]
+            super().init_poolmanager(connections, maxsize, block, server_hostname=host, assert_hostname=host, **kwargs)
 
     return Pinning()
 

@@ -68,9 +68,7 @@ class Session:
             return response
         return self._answer_challenge(key, registry, request, response, (deadline, limit)) or response
 
-    def _answer_challenge(
-        self, key: tuple[str, str], registry: str, request: Request, refused: Response, bounds: tuple[Deadline, int]
-    ) -> Response | None:
+    def _answer_challenge(self, key: tuple[str, str], registry: str, request: Request, refused: Response, bounds: tuple[Deadline, int]) -> Response | None:
         challenge = choose(refused.headers.get("www-authenticate", ""))
         if challenge is None or origin_of(refused.url) != key[0]:
             return None

@@ -6,7 +6,7 @@ blob is the evidence. What cannot be read is a gap, what is foreign a rejection;
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,10 +17,10 @@ from verifier.model.artifact import Descriptor
 from verifier.model.claim import Rejection
 from verifier.model.errors import FailedError, InconclusiveError, VerifierError
 from verifier.model.evidence import Evidence, Gap, Kind, Location
-from verifier.operations.connections import Connections
-from verifier.operations.resolve import Pinned, read_local
 from verifier.oci.manifest import EMPTY, HELM_PROVENANCE, Manifest, read_manifest
 from verifier.oci.source import Referrers
+from verifier.operations.connections import Connections
+from verifier.operations.resolve import Pinned, read_local
 
 EVIDENCE_TYPES = (*BUNDLES, HELM_PROVENANCE)
 
@@ -147,10 +147,9 @@ def _within_total(found: list[Found], where: str) -> list[Found]:
     return kept
 
 
-def _guarded(location: Location, read) -> Found:  # type: ignore[no-untyped-def]
+def _guarded(location: Location, read: Callable[[], Found]) -> Found:
     try:
-        found: Found = read()
-        return found
+        return read()
     except FailedError as error:
         return Rejection(scheme=None, code=error.code, reason=error.reason, location=location)
     except InconclusiveError as error:

@@ -24,10 +24,10 @@ from verifier.model.digest import Digest, sha256
 from verifier.model.errors import InconclusiveError, MisuseError
 from verifier.model.reference import LayoutReference, Reference, canonical_tag, parse
 from verifier.net.deadline import Deadline
-from verifier.operations.connections import Connections
-from verifier.operations.resolve import read_local
 from verifier.oci.manifest import HELM_CHART, HELM_CONFIG, HELM_PROVENANCE, MANIFEST
 from verifier.oci.source import Target
+from verifier.operations.connections import Connections
+from verifier.operations.resolve import read_local
 
 _PREFIX = "org.opencontainers.image."
 

@@ -21,9 +21,9 @@ from verifier.model.artifact import ChartFacts, ChartFile, Descriptor, OciChart
 from verifier.model.digest import sha256
 from verifier.model.errors import FailedError, MisuseError
 from verifier.model.reference import FileReference, LayoutReference, PinnedReference, Reference
-from verifier.operations.connections import Connections
 from verifier.oci.manifest import DOCKER_MANIFEST, HELM_CHART, HELM_CHART_LEGACY, HELM_CONFIG, HELM_PROVENANCE, MANIFEST, Index, Manifest, read_manifest
 from verifier.oci.source import Fetched, Source
+from verifier.operations.connections import Connections
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,9 +43,7 @@ def resolve(reference: Reference | LayoutReference, source: Source) -> Pinned:
     fetched = _fetch(reference, source)
     parsed = _manifest(fetched, source.where)
     chart, provenance = _layers(parsed, source.where)
-    return Pinned(
-        reference=_pinned(reference, fetched), source=source, fetched=fetched, manifest=parsed, chart=chart, provenance=provenance
-    )
+    return Pinned(reference=_pinned(reference, fetched), source=source, fetched=fetched, manifest=parsed, chart=chart, provenance=provenance)
 
 
 def read_chart(pinned: Pinned, connections: Connections) -> OciChart:

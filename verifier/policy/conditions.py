@@ -67,7 +67,9 @@ def _conditions(wanted: ChartIs, case: Case) -> Iterator[Check]:
         yield _check("type", kind == wanted.type, codes.CHART_CONDITION, f"the type is {kind}", f"expected {wanted.type}")
     if wanted.deprecated is not None:
         old = bool(metadata.get("deprecated"))
-        yield _check("deprecated", not old, codes.CHART_CONDITION, "the chart is deprecated" if old else "the chart is maintained", "expected one that is maintained")
+        yield _check(
+            "deprecated", not old, codes.CHART_CONDITION, "the chart is deprecated" if old else "the chart is maintained", "expected one that is maintained"
+        )
     if wanted.max_bytes is not None:
         size = len(case.artifact.archive)
         yield _check("size", size <= wanted.max_bytes, codes.CHART_CONDITION, f"the archive has {size} bytes", f"expected at most {wanted.max_bytes}")

@@ -15,7 +15,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from verifier import __version__
-from verifier.charts.version import parse_version
+from verifier.charts.version import Version, parse_version
 from verifier.model import codes
 from verifier.model.artifact import OciChart
 from verifier.model.claim import Claim, KeySigner, OpenPGPSigner, Rejection
@@ -105,7 +105,7 @@ def _names_chart(entry: Denied, facts: Facts) -> bool:
     return entry.versions is None or version is None or _in_range(entry, version)
 
 
-def _in_range(entry: Denied, version) -> bool:  # type: ignore[no-untyped-def]
+def _in_range(entry: Denied, version: Version) -> bool:
     """A pre-release of a denied version is denied too, whatever the range's own rule for pre-releases."""
     assert entry.versions is not None
     return entry.versions.admits(version) or entry.versions.admits(replace(version, pre=()))

@@ -11,6 +11,7 @@ from verifier.formats.yaml import Mapping as YamlMapping
 from verifier.formats.yaml import Node, Scalar, Sequence, YamlError
 
 _T = TypeVar("_T")
+_D = TypeVar("_D")
 _DURATION = re.compile(r"([1-9][0-9]{0,5})([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -42,7 +43,7 @@ class Fields:
             fail(self.node, f"{self.what} needs the field {key!r}")
         return self.node.items[key]
 
-    def get(self, key: str, read: Callable[[Node], _T], default: _T) -> _T:
+    def get(self, key: str, read: Callable[[Node], _T], default: _D) -> _T | _D:
         """A field that may be there."""
         return read(self.node.items[key]) if key in self.node.items else default
 
@@ -63,7 +64,7 @@ def text(node: Node) -> str:
 
 
 def boolean(node: Node) -> bool:
-    """true or false."""
+    """True or false."""
     if not isinstance(node, Scalar) or not isinstance(node.value, bool):
         fail(node, "must be true or false")
     return node.value

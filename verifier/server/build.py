@@ -51,9 +51,7 @@ def build_app(settings: ServerSettings) -> FastAPI:
     files = credential_files(os.environ, settings.registry_config or load_settings(os.environ).registry_config)
     credentials = Credentials(files, environment=os.environ)
     loopback_tls = bool(settings.tls.ca_file)
-    session = Session(
-        transport, credentials, SessionSettings(egress=egress, tls=settings.tls, plain_http=settings.plain_http, loopback_tls=loopback_tls)
-    )
+    session = Session(transport, credentials, SessionSettings(egress=egress, tls=settings.tls, plain_http=settings.plain_http, loopback_tls=loopback_tls))
     connections = Connections(session, ContentCache(_CACHE_BYTES))
     callers = load_callers(settings.callers) if settings.callers else Callers()
     service = DecisionService(load(settings.policy), connections, Metrics(), settings.service)

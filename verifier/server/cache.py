@@ -95,7 +95,7 @@ class DecisionCache:
             return flight.result(timeout=max(seconds, 0.0))
         try:
             flight.set_result(make())
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001  # whoever waits must hear of it, whatever it is
             flight.set_exception(error)
         finally:
             with self._lock:

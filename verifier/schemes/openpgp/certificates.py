@@ -18,6 +18,14 @@ from verifier.model.errors import MisuseError
 
 _RSA_ALGORITHMS = (1, 2, 3)
 _WEAK_RSA_BITS = 2048
+_CURVE_ALGORITHMS = (18, 19, 22)  # ECDH, ECDSA, EdDSA: a curve's OID follows the algorithm
+_CURVES = {
+    bytes.fromhex("2a8648ce3d030107"),  # NIST P-256
+    bytes.fromhex("2b81040022"),  # NIST P-384
+    bytes.fromhex("2b81040023"),  # NIST P-521
+    bytes.fromhex("2b06010401da470f01"),  # Ed25519
+    bytes.fromhex("2b060104019755010501"),  # Curve25519, for encryption only
+}
 _ARMOR_END = b"-----END PGP PUBLIC KEY BLOCK-----"
 _SECRET = b"PRIVATE KEY BLOCK"
 KEYBOX_MAGIC = b"KBXf"
@@ -31,6 +39,7 @@ class Key:
     rsa_bits: int | None
     expires: datetime | None
     revoked: bool
+    unsupported_curve: bool = False
 
     @property
     def weak(self) -> bool:
@@ -70,6 +79,8 @@ def read_keyring(data: bytes) -> tuple[Certificate, ...]:
     try:
         for block in _blocks(data):
             certificates += [_certificate(cert) for cert in pysequoia.Cert.split_bytes(block)]
+    except MisuseError:
+        raise
     except Exception as error:  # pysequoia raises RuntimeError and its own types; the first line is the message
         raise MisuseError(codes.TRUST_INVALID, f"not an OpenPGP keyring: {first_line(error)}") from error
     if not certificates:
@@ -78,7 +89,7 @@ def read_keyring(data: bytes) -> tuple[Certificate, ...]:
 
 
 def first_line(error: Exception) -> str:
-    """pysequoia appends a backtrace to its messages."""
+    """Pysequoia appends a backtrace to its messages."""
     return str(error).split("\n", 1)[0][:200] or type(error).__name__
 
 
@@ -90,12 +101,10 @@ def _blocks(data: bytes) -> list[bytes]:
 
 
 def _certificate(cert: pysequoia.Cert) -> Certificate:
-    if cert.has_secret_keys:
-        raise MisuseError(codes.TRUST_INVALID, "this is a private key; a keyring holds public keys")
     keys = _keys(bytes(cert))
     return Certificate(
         fingerprint=cert.fingerprint.upper(),
-        user_id=str(cert.user_ids[0])[:200] if cert.user_ids else "",
+        user_id=_user_id(cert),
         keys=keys,
         revoked=cert.is_revoked,
         expires=_expiration(cert),
@@ -103,10 +112,17 @@ def _certificate(cert: pysequoia.Cert) -> Certificate:
     )
 
 
+def _user_id(cert: pysequoia.Cert) -> str:
+    try:
+        return str(cert.user_ids[0])[:200] if cert.user_ids else ""
+    except Exception:  # noqa: BLE001  # pysequoia raises for keys that its policy refuses
+        return ""
+
+
 def _expiration(cert: pysequoia.Cert) -> datetime | None:
     try:
         return cert.expiration
-    except Exception:  # pysequoia raises for keys that its policy refuses; their signatures then do not verify either
+    except Exception:  # noqa: BLE001  # pysequoia raises for keys that its policy refuses; their signatures then do not verify either
         return None
 
 
@@ -130,17 +146,34 @@ class _Binding:
             self.bound, self.expires = created, start + period if period and start else None
 
     def key(self) -> Key:
-        return Key(fingerprint=str(self.head.fingerprint), rsa_bits=_rsa_bits(self.head.body), expires=self.expires, revoked=self.revoked)
+        body = self.head.body
+        return Key(
+            fingerprint=str(self.head.fingerprint),
+            rsa_bits=_rsa_bits(body),
+            expires=self.expires,
+            revoked=self.revoked,
+            unsupported_curve=_has_unsupported_curve(body),
+        )
 
 
 def _keys(data: bytes) -> tuple[Key, ...]:
     bindings: list[_Binding] = []
     for item in packet.PacketPile.from_bytes(data):
+        if item.tag in (packet.Tag.SecretKey, packet.Tag.SecretSubkey):
+            raise MisuseError(codes.TRUST_INVALID, "this is a private key; a keyring holds public keys")
         if item.tag in (packet.Tag.PublicKey, packet.Tag.PublicSubkey):
             bindings.append(_Binding(item))
         elif item.tag == packet.Tag.Signature and bindings:
             bindings[-1].add(item)
     return tuple(binding.key() for binding in bindings)
+
+
+def _has_unsupported_curve(body: bytes) -> bool:
+    """Whether the key lies on a curve that the verification library does not know, such as brainpool's."""
+    offset = 10 if body[:1] == b"\x06" else 6
+    if len(body) <= offset or body[5] not in _CURVE_ALGORITHMS:
+        return False
+    return body[offset + 1 : offset + 1 + body[offset]] not in _CURVES
 
 
 def _rsa_bits(body: bytes) -> int | None:

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from verifier.model import codes
 from verifier.model.errors import MisuseError
@@ -40,7 +41,7 @@ def temporary_home() -> Iterator[Path]:
 
 def export_public(home: Path | None, fingerprints: tuple[str, ...] = ()) -> bytes:
     """Public keys of a GnuPG home as a binary keyring; raises MisuseError `trust-invalid` when it holds none of them."""
-    exported: bytes = _gpg(home).export_keys(list(fingerprints) or None, armor=False)
+    exported: bytes = _gpg(home).export_keys(list(fingerprints), armor=False)  # an empty list means every key
     if not exported:
         wanted = ", ".join(fingerprints) or "any key"
         raise MisuseError(codes.TRUST_INVALID, f"the GnuPG home does not hold {wanted}", where=str(home or "default home"))
@@ -61,7 +62,8 @@ def clearsign(text: bytes, *, key: str, passphrase: str | None, home: Path | Non
     passphrase, so the status and the fingerprint are what counts.
     """
     gpg = _gpg(home)
-    result = gpg.sign(text, keyid=key, clearsign=True, passphrase=passphrase, extra_args=["--digest-algo", "SHA512"])
+    # An empty passphrase must not be given: python-gnupg then announces one and sends the text's first line in its place.
+    result = gpg.sign(text, keyid=key, clearsign=True, passphrase=passphrase or None, extra_args=["--digest-algo", "SHA512"])
     if result.status == "signature created" and result.fingerprint and result.data:
         return bytes(result.data)
     reason = result.status or "no signature was created"
@@ -76,12 +78,12 @@ def clearsign_with(text: bytes, secret_key: bytes, *, passphrase: str | None) ->
     with temporary_home() as home:
         imported = _gpg(home).import_keys(secret_key, passphrase=passphrase)
         fingerprints = sorted({str(found["fingerprint"]) for found in imported.results if found.get("fingerprint")})
-        if not imported.sec_imported and not imported.sec_read or not fingerprints:
+        if (not imported.sec_imported and not imported.sec_read) or not fingerprints:
             raise MisuseError(codes.KEY_INVALID, "gpg could not import a secret key from it")
         return clearsign(text, key=fingerprints[0], passphrase=passphrase, home=home)
 
 
-def _gpg(home: Path | None):  # type: ignore[no-untyped-def]  # python-gnupg ships no types
+def _gpg(home: Path | None) -> Any:  # python-gnupg ships no types
     import gnupg  # 29 ms; only signing and key export pay for it
 
     if not available():
@@ -97,4 +99,4 @@ def _gpg(home: Path | None):  # type: ignore[no-untyped-def]  # python-gnupg shi
 
 def _short_directory() -> str | None:
     default = tempfile.gettempdir()
-    return "/tmp" if len(default) > 60 and os.path.isdir("/tmp") else None
+    return "/tmp" if len(default) > 60 and os.path.isdir("/tmp") else None  # noqa: S108  # mkdtemp makes it private

@@ -95,9 +95,7 @@ def _find(issuer: str, trust: TrustMaterial) -> tuple[Certificate, frozenset[str
     named = [(anchor, cert) for anchor, cert in holding if anchor.any_key or cert.fingerprint in anchor.fingerprints]
     if not named:
         unnamed = holding[0][1].fingerprint
-        raise FailedError(
-            codes.OPENPGP_UNKNOWN_KEY, f"signed by {unnamed}, which is in a keyring but not among the fingerprints that the policy names"
-        )
+        raise FailedError(codes.OPENPGP_UNKNOWN_KEY, f"signed by {unnamed}, which is in a keyring but not among the fingerprints that the policy names")
     certificate = next((cert for _, cert in named if cert.revoked), named[0][1])
     return certificate, frozenset(anchor.name for anchor, cert in named if cert.fingerprint == certificate.fingerprint)
 
@@ -133,6 +131,8 @@ def _why(item: packet.Packet, certificate: Certificate, reason: str) -> FailedEr
     ends = item.signature_expiration_time
     if key is not None and key.weak:
         return FailedError(codes.OPENPGP_WEAK, f"the key {issuer.upper()} is RSA with {key.rsa_bits} bits, expected at least 2048")
+    if key is not None and key.unsupported_curve:
+        return FailedError(codes.OPENPGP_UNSUPPORTED, f"the key {issuer.upper()} lies on a curve that this version cannot verify")
     if certificate.revoked or (key is not None and key.revoked):
         return FailedError(codes.OPENPGP_KEY_REVOKED, f"the key {certificate.fingerprint} was revoked")
     if ends is not None and ends <= now:

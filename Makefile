@@ -1,0 +1,57 @@
+# Two commands for a newcomer: `make demo` and `make test`. Both set everything up in .venv.
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+BIN := .venv/bin
+READY := .venv/.ready
+PYTEST := $(BIN)/python -m pytest
+WORKERS ?= auto
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format interop peers bench docs clean
+
+help:  ## List the commands
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+$(READY): pyproject.toml uv.lock
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	$(BIN)/uv sync --quiet --frozen --python $(BIN)/python
+	@touch $(READY)
+
+demo: $(READY)  ## Show the main job on real input, attacks included
+	$(BIN)/verifier demo
+
+test: $(READY)  ## Run all tests that need no peer programs, in random order
+	$(PYTEST) -n $(WORKERS) -m "not interop"
+	$(BIN)/python -O -m pytest -q -m "not interop" tests/unit/policy tests/unit/test_demo.py
+
+check: $(READY)  ## Lint, types, layers
+	$(BIN)/ruff format --check verifier tests bench
+	$(BIN)/ruff check verifier tests bench
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(READY)  ## Format the code
+	$(BIN)/ruff format verifier tests bench
+	$(BIN)/ruff check --fix verifier tests bench
+
+peers: $(READY)  ## Get the real programs (helm, cosign, oras, registries) into a cache
+	$(BIN)/python -m tests.peers
+
+interop: peers  ## Prove that real helm, cosign, oras and gpg agree with us, both ways
+	VERIFIER_REQUIRE_PEERS=1 $(PYTEST) -n $(WORKERS) -m interop
+
+coverage: $(READY)  ## Branch coverage of verifier/
+	$(BIN)/coverage erase
+	$(PYTEST) -n $(WORKERS) -m "not interop" --cov --cov-report=term
+	$(BIN)/coverage report --fail-under=95
+
+docs: $(READY)  ## Write the generated pages
+	$(BIN)/python -m docs.generate
+
+bench: peers  ## Measure beside the real programs, as ratios
+	$(BIN)/python -m bench
+
+clean:  ## Remove what was set up and built
+	rm -rf .venv .mypy_cache .ruff_cache .import_linter_cache dist

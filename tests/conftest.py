@@ -1,0 +1,79 @@
+"""What holds for every test: no network but loopback, nobody's real home, nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from verifier.registry.app import RegistryApp
+from verifier.registry.running import running
+from verifier.registry.store import RegistryStore
+
+_LOOPBACK = ("127.", "::1", "localhost")
+_BEFORE: pytest.StashKey[set[str]] = pytest.StashKey()
+_real_connect = socket.socket.connect
+
+
+def _guarded_connect(self: socket.socket, address: object) -> None:
+    if self.family in (socket.AF_INET, socket.AF_INET6) and not str(address[0]).startswith(_LOOPBACK):  # type: ignore[index]
+        raise AssertionError(f"a test tried to reach {address}")
+    _real_connect(self, address)  # type: ignore[arg-type]
+
+
+@pytest.fixture(autouse=True)
+def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No packet leaves the machine; no configuration of whoever runs the tests counts."""
+    monkeypatch.setattr(socket.socket, "connect", _guarded_connect)
+    home = tmp_path_factory.mktemp("home")
+    for name in list(os.environ):
+        if name.startswith(("VERIFIER_", "COSIGN_", "HELM_", "DOCKER_", "XDG_", "REGISTRY_")) and name not in ("VERIFIER_REQUIRE_PEERS", "VERIFIER_PEERS"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("GNUPGHOME", str(home / "no-gnupg-home-of-yours"))
+    monkeypatch.setenv("NO_COLOR", "1")
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    if not hasattr(session.config, "workerinput"):
+        session.config.stash[_BEFORE] = _leftovers()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Temporary homes and demos are gone, and no child process lives on, when the tests end."""
+    if hasattr(session.config, "workerinput"):
+        return
+    left = sorted(_leftovers() - session.config.stash[_BEFORE]) + _children()
+    if left:
+        sys.stderr.write(f"\nleft behind: {left}\n")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _leftovers() -> set[str]:
+    return {path.name for path in Path(tempfile.gettempdir()).glob("v*") if path.name.startswith(("vgpg-", "verifier-demo-"))}
+
+
+def _children() -> list[str]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        if int(fields[1]) == os.getpid() and fields[0] != "Z":
+            found.append(path.parent.name)
+    return found
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[str]:
+    """The embedded registry, as `host:port`; its data lies in `tmp_path / "registry"`."""
+    store = RegistryStore(tmp_path / "registry")
+    store.prepare()
+    with running(RegistryApp(store)) as host:
+        yield host

@@ -1,0 +1,86 @@
+"""The glob grammar and the order of specificity, by example and by property."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from verifier.policy.scopes import Scope, parse_scope
+
+
+@pytest.mark.parametrize(
+    "pattern, repository, matches",
+    [
+        ("acme/web", "acme/web", True),
+        ("acme/web", "acme/web2", False),
+        ("acme/*", "acme/web", True),
+        ("acme/*", "acme", False),
+        ("acme/*", "acme/a/b", False),
+        ("acme/**", "acme/a/b", True),
+        ("acme/**", "acme", True),
+        ("acme/**", "acme2/a", False),
+        ("*/web", "acme/web", True),
+        ("**/web", "web", True),
+        ("**/web", "a/b/web", True),
+        ("acme/web-*", "acme/web-1", True),
+        ("acme/web-*", "acme/web", False),
+        ("acme/*web*", "acme/myweb1", True),
+        ("a/**/b/**/c", "a/x/b/c", True),
+        ("a/**/b/**/c", "a/x/c", False),
+    ],
+)
+def test_matching(pattern: str, repository: str, matches: bool) -> None:
+    assert parse_scope(f"oci://reg.test/{pattern}").matches("reg.test", repository) is matches
+
+
+def test_the_host_is_compared_in_canonical_form() -> None:
+    assert parse_scope("oci://REG.test:443/a").matches("reg.test", "a")
+    assert parse_scope("oci://index.docker.io/library/a").matches("docker.io", "library/a")
+    assert not parse_scope("oci://reg.test/a").matches("evil.test", "a")
+    assert not parse_scope("oci://reg.test/a").matches("", "a")
+
+
+@pytest.mark.parametrize(
+    "pattern, path, matches",
+    [("file:*.tgz", "/srv/web-1.tgz", True), ("file:/srv/*.tgz", "/srv/web-1.tgz", True), ("file:/srv/*.tgz", "/tmp/web-1.tgz", False)],
+)
+def test_files(pattern: str, path: str, matches: bool) -> None:
+    assert parse_scope(pattern).matches("", path) is matches
+
+
+def test_the_order_of_specificity() -> None:
+    ordered = ["**", "*/*", "*/web", "acme/**", "acme/*", "acme/we*", "acme/a/*", "acme/web"]
+    ranks = [parse_scope(f"oci://reg.test/{pattern}").rank for pattern in ordered]
+    assert ranks[-1] == max(ranks)
+    assert parse_scope("oci://reg.test/acme/*").rank > parse_scope("oci://reg.test/acme/**").rank
+    assert parse_scope("oci://reg.test/acme/we*").rank > parse_scope("oci://reg.test/acme/*").rank
+    assert parse_scope("oci://reg.test/acme/a/*").rank > parse_scope("oci://reg.test/acme/*").rank
+    assert parse_scope("oci://reg.test/acme/*").rank > parse_scope("oci://reg.test/*/web").rank
+
+
+segments = st.sampled_from(["a", "b", "ab", "*", "**", "a*", "*b"])
+names = st.lists(st.sampled_from(["a", "b", "ab", "abb", "c"]), min_size=1, max_size=4)
+patterns = st.lists(segments, min_size=1, max_size=4)
+
+
+def scope(pattern: list[str]) -> Scope:
+    return Scope("reg.test", tuple(pattern), "/".join(pattern))
+
+
+@given(patterns, patterns, names)
+def test_two_scopes_that_match_one_name_overlap(one: list[str], two: list[str], name: list[str]) -> None:
+    path = "/".join(name)
+    if scope(one).matches("reg.test", path) and scope(two).matches("reg.test", path):
+        assert scope(one).overlaps(scope(two))
+
+
+@given(patterns, patterns)
+def test_overlap_is_symmetric(one: list[str], two: list[str]) -> None:
+    assert scope(one).overlaps(scope(two)) == scope(two).overlaps(scope(one))
+
+
+@given(names)
+def test_an_exact_scope_matches_itself_alone(name: list[str]) -> None:
+    assert scope(name).matches("reg.test", "/".join(name))
+    assert not scope(name).matches("reg.test", "/".join([*name, "more"]))
