@@ -314,7 +314,7 @@ def test_agent_keys_and_wrong_passphrases(home_path: Path, monkeypatch: pytest.M
     assert claimed(signed, home.trust())
     with pytest.raises(MisuseError) as caught:
         sign_text(TEXT, AgentKey("nobody@example.test"), passphrase=None)
-    assert caught.value.code.name == "signing-failed"
+    assert caught.value.code.name == "key-invalid"
     exported = gpg.export_public(home_path, (home.fingerprint,))
     assert read_keyring(exported)[0].fingerprint == home.fingerprint
     with pytest.raises(MisuseError) as caught:

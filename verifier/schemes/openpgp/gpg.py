@@ -62,9 +62,10 @@ def clearsign(text: bytes, *, key: str, passphrase: str | None, home: Path | Non
     passphrase, so the status and the fingerprint are what counts.
     """
     gpg = _gpg(home)
+    meant = _secret_key(gpg, key)
     # An empty passphrase must not be given: python-gnupg then announces one and sends the text's first line in its place.
-    result = gpg.sign(text, keyid=key, clearsign=True, passphrase=passphrase or None, extra_args=["--digest-algo", "SHA512"])
-    if result.status == "signature created" and result.fingerprint and result.data:
+    result = gpg.sign(text, keyid=meant[0], clearsign=True, passphrase=passphrase or None, extra_args=["--digest-algo", "SHA512"])
+    if result.status == "signature created" and result.fingerprint in meant and result.data:
         return bytes(result.data)
     reason = result.status or "no signature was created"
     if "passphrase" in reason or "BAD_PASSPHRASE" in str(result.stderr) or "Bad passphrase" in str(result.stderr):
@@ -81,6 +82,15 @@ def clearsign_with(text: bytes, secret_key: bytes, *, passphrase: str | None) ->
         if (not imported.sec_imported and not imported.sec_read) or not fingerprints:
             raise MisuseError(codes.KEY_INVALID, "gpg could not import a secret key from it")
         return clearsign(text, key=fingerprints[0], passphrase=passphrase, home=home)
+
+
+def _secret_key(gpg: Any, name: str) -> list[str]:
+    """The fingerprints (primary first) of the one secret key that `name` means; with an unknown name gpg would sign with another."""
+    found = gpg.list_keys(True, keys=[name])
+    if len(found) != 1:
+        what = "no secret key" if not found else f"{len(found)} secret keys"
+        raise MisuseError(codes.KEY_INVALID, f"{what} called {name[:80]!r} in the GnuPG home; name its fingerprint", where=name)
+    return [str(found[0]["fingerprint"]), *(str(subkey[2]) for subkey in found[0].get("subkeys", []))]
 
 
 def _gpg(home: Path | None) -> Any:  # python-gnupg ships no types
