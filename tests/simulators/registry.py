@@ -29,6 +29,7 @@ class Switches:
     referrers: bool = True
     referrers_html: bool = False
     referrers_status: int = 0
+    referrers_code: str = "UNKNOWN"
     referrers_page: int = 1000
     referrers_lose: bool = False  # OCI-Subject is sent, the API answers, and lists nothing
     alias_tags: bool = False  # GitLab: sha256-HEX resolves to the subject itself
@@ -259,7 +260,7 @@ def _handler(registry: SimulatedRegistry) -> type[BaseHTTPRequestHandler]:
         def referrers_get(self, name: str, rest: str, query: dict[str, list[str]]) -> None:
             switches = registry.switches
             if switches.referrers_status:
-                return self.error(switches.referrers_status, "UNKNOWN")
+                return self.error(switches.referrers_status, switches.referrers_code)
             if switches.referrers_html:
                 return self.answer(200, b"<html>log in</html>", {"Content-Type": "text/html"})
             if not switches.referrers:

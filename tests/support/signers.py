@@ -32,9 +32,13 @@ class PGP:
         return Anchor(name=name, kind=OPENPGP, data=self.public, fingerprints=frozenset((self.fingerprint,)))
 
 
-@lru_cache(maxsize=16)
 def pgp(name: str = "team", validity: int | None = None) -> PGP:
     """A key per name, made once per process."""
+    return _pgp(name, validity)
+
+
+@lru_cache(maxsize=64)
+def _pgp(name: str, validity: int | None) -> PGP:
     key = pysequoia.Tsk.generate(
         f"{name} <{name}@example.test>", profile=pysequoia.Profile.RFC4880, cipher_suite=pysequoia.CipherSuite.Cv25519, validity_seconds=validity
     )
@@ -42,9 +46,13 @@ def pgp(name: str = "team", validity: int | None = None) -> PGP:
     return PGP(str(key).encode(), str(certificate).encode(), certificate.fingerprint.upper())
 
 
-@lru_cache(maxsize=16)
 def pair(name: str = "ci") -> LocalKey:
     """A key pair per name."""
+    return _pair(name)
+
+
+@lru_cache(maxsize=64)
+def _pair(name: str) -> LocalKey:
     return generate_key()
 
 

@@ -30,7 +30,7 @@ from verifier.model import codes, limits
 from verifier.model.errors import InconclusiveError, MisuseError
 from verifier.net.deadline import Deadline
 from verifier.net.egress import Egress
-from verifier.net.watchdog import WATCHDOG, GuardedHTTPConnection, GuardedHTTPSConnection
+from verifier.net.watchdog import WATCHDOG, GuardedHTTPPool, GuardedHTTPSPool
 
 _CHUNK = 256 * 1024
 _POOL_SIZE = 32
@@ -91,7 +91,7 @@ class HttpTransport:
 
     def __init__(self, *, egress: Egress, tls: TlsSettings | None = None, observe: Observer | None = None) -> None:
         self._egress = egress
-        self._context = _tls_context(tls or TlsSettings())
+        self._context = tls_context(tls or TlsSettings())
         self._observe = observe
         self._pools: dict[str, urllib3.HTTPConnectionPool] = {}
         self._lock = threading.Lock()
@@ -145,14 +145,8 @@ class HttpTransport:
     def _new_pool(self, scheme: str, host: str, port: int) -> urllib3.HTTPConnectionPool:
         address = self._egress.judge(host, port)
         if scheme == "https":
-            secure = urllib3.HTTPSConnectionPool(
-                address, port, maxsize=_POOL_SIZE, retries=False, ssl_context=self._context, server_hostname=host, assert_hostname=host
-            )
-            secure.ConnectionCls = GuardedHTTPSConnection
-            return secure
-        pool = urllib3.HTTPConnectionPool(address, port, maxsize=_POOL_SIZE, retries=False)
-        pool.ConnectionCls = GuardedHTTPConnection
-        return pool
+            return GuardedHTTPSPool(address, port, maxsize=_POOL_SIZE, retries=False, ssl_context=self._context, server_hostname=host, assert_hostname=host)
+        return GuardedHTTPPool(address, port, maxsize=_POOL_SIZE, retries=False)
 
     def _note(self, line: str) -> None:
         if self._observe is not None:
@@ -211,7 +205,8 @@ def _read(raw: urllib3.BaseHTTPResponse, deadline: Deadline, limit: int, request
     return b"".join(chunks)
 
 
-def _tls_context(tls: TlsSettings) -> ssl.SSLContext:
+def tls_context(tls: TlsSettings) -> ssl.SSLContext:
+    """The system's certificates and the user's; raises MisuseError `config-invalid`."""
     try:
         context = ssl.create_default_context(cafile=tls.ca_file)
         if tls.ca_file:
@@ -221,6 +216,7 @@ def _tls_context(tls: TlsSettings) -> ssl.SSLContext:
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
         raise MisuseError(codes.CONFIG_INVALID, f"the TLS files cannot be used: {error}", where=tls.ca_file or tls.cert_file or "") from error
     if not tls.verify:
+        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # our own warning says it already, once
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
@@ -228,7 +224,8 @@ def _tls_context(tls: TlsSettings) -> ssl.SSLContext:
 
 def _translated(error: Exception, deadline: Deadline, where: str) -> InconclusiveError:
     reason = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
-    if deadline.remaining <= 0 or isinstance(error, ReadTimeoutError | ConnectTimeoutError | TimeoutError):
+    late = isinstance(error, ReadTimeoutError | ConnectTimeoutError | TimeoutError) and not isinstance(error, NewConnectionError)
+    if deadline.remaining <= 0 or late:
         return InconclusiveError(codes.TIMEOUT, "the answer did not come in time", where=where)
     if isinstance(error, SSLError | ssl.SSLError):
         return InconclusiveError(codes.TLS_FAILED, reason, where=where)

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 _FOREVER = 3600.0
 
@@ -116,3 +117,15 @@ class GuardedHTTPSConnection(HTTPSConnection):
         """As urllib3's, under watch also when the connection is kept alive."""
         WATCHDOG.attach(self.sock)
         super().request(*args, **kwargs)
+
+
+class GuardedHTTPPool(HTTPConnectionPool):
+    """A pool of guarded connections."""
+
+    ConnectionCls = GuardedHTTPConnection
+
+
+class GuardedHTTPSPool(HTTPSConnectionPool):
+    """A pool of guarded TLS connections."""
+
+    ConnectionCls = GuardedHTTPSConnection

@@ -14,7 +14,8 @@ from verifier.model import codes, limits
 from verifier.model.errors import InconclusiveError
 from verifier.net.deadline import Deadline
 from verifier.net.egress import Egress
-from verifier.net.transport import Response, TlsSettings
+from verifier.net.transport import Response, TlsSettings, tls_context
+from verifier.net.watchdog import WATCHDOG, GuardedHTTPPool, GuardedHTTPSPool
 
 if TYPE_CHECKING:
     import requests
@@ -26,6 +27,7 @@ class WebClient:
     def __init__(self, *, egress: Egress, tls: TlsSettings) -> None:
         self._egress = egress
         self._tls = tls
+        self._context = tls_context(tls)
 
     def get(self, url: str, query: list[tuple[str, str]], headers: Mapping[str, str], deadline: Deadline) -> Response:
         """GET with a query; raises InconclusiveError."""
@@ -46,42 +48,44 @@ class WebClient:
         try:
             with requests.Session() as session:
                 session.trust_env = False
-                session.mount("https://", _pinning_adapter(host))
-                with session.request(
-                    method,
-                    pinned,
-                    headers=headers,
-                    timeout=min(limits.READ_SECONDS, deadline.check(url)),
-                    allow_redirects=False,
-                    stream=True,
-                    verify=(self._tls.ca_file or True) if self._tls.verify else False,
-                    cert=(self._tls.cert_file, self._tls.key_file) if self._tls.cert_file and self._tls.key_file else None,
-                    **arguments,
-                ) as response:
+                session.mount("https://", _adapter({"server_hostname": host, "assert_hostname": host, "ssl_context": self._context}))
+                session.mount("http://", _adapter({}))
+                with (
+                    WATCHDOG.until(deadline.at),
+                    session.request(
+                        method,
+                        pinned,
+                        headers=headers,
+                        timeout=min(limits.READ_SECONDS, deadline.check(url)),
+                        allow_redirects=False,
+                        stream=True,
+                        verify=(self._tls.ca_file or True) if self._tls.verify else False,
+                        **arguments,
+                    ) as response,
+                ):
                     return Response(
                         status=response.status_code,
                         headers={key.lower(): value for key, value in response.headers.items()},
                         body=_read(response, url, deadline),
                         url=url,
                     )
-        except requests.exceptions.SSLError as error:
-            raise InconclusiveError(codes.TLS_FAILED, _line(error), where=url) from error
-        except requests.exceptions.Timeout as error:
-            raise InconclusiveError(codes.TIMEOUT, "the token server did not answer in time", where=url) from error
-        except (requests.exceptions.RequestException, OSError) as error:
-            raise InconclusiveError(codes.UNREACHABLE, f"no answer from the token server: {_line(error)}", where=url) from error
+        except (requests.exceptions.RequestException, OSError, AttributeError) as error:
+            # AttributeError: http.client meets a connection that the watchdog has closed.
+            raise _translated(error, deadline, url) from error
 
 
-def _pinning_adapter(host: str) -> requests.adapters.BaseAdapter:
+def _adapter(pool_options: dict[str, Any]) -> requests.adapters.BaseAdapter:
+    """Connects to an address under watch; with TLS, checks the certificate against the name that is given."""
     from requests.adapters import HTTPAdapter
 
-    class Pinning(HTTPAdapter):
-        """Connects to an address, and checks the certificate against the name."""
+    class Guarded(HTTPAdapter):
+        """Pools whose connections the watchdog knows."""
 
         def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **kwargs: Any) -> None:
-            super().init_poolmanager(connections, maxsize, block, server_hostname=host, assert_hostname=host, **kwargs)
+            super().init_poolmanager(connections, maxsize, block, **pool_options, **kwargs)
+            self.poolmanager.pool_classes_by_scheme = {"http": GuardedHTTPPool, "https": GuardedHTTPSPool}
 
-    return Pinning()
+    return Guarded()
 
 
 def _read(response: requests.Response, url: str, deadline: Deadline) -> bytes:
@@ -91,7 +95,18 @@ def _read(response: requests.Response, url: str, deadline: Deadline) -> bytes:
         if len(body) > limits.TOKEN_BYTES:
             raise InconclusiveError(codes.RESPONSE_LIMIT, f"a token answer of more than {limits.TOKEN_BYTES} bytes", where=url)
         deadline.check(url)
+    deadline.check(url)
     return body
+
+
+def _translated(error: Exception, deadline: Deadline, url: str) -> InconclusiveError:
+    import requests
+
+    if deadline.remaining <= 0 or isinstance(error, requests.exceptions.Timeout):
+        return InconclusiveError(codes.TIMEOUT, "the token server did not answer in time", where=url)
+    if isinstance(error, requests.exceptions.SSLError):
+        return InconclusiveError(codes.TLS_FAILED, _line(error), where=url)
+    return InconclusiveError(codes.UNREACHABLE, f"no answer from the token server: {_line(error)}", where=url)
 
 
 def _line(error: Exception) -> str:

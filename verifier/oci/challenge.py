@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 _WORD = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
-_SCHEME = re.compile(rf"\s*({_WORD})(?:\s+|$)")
+_SCHEME = re.compile(rf"\s*({_WORD})(?:\s+|(?=,)|$)")
 # A scope holds commas, so quoted strings are read as such.
 _PARAMETER = re.compile(rf'\s*,?\s*({_WORD})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|({_WORD}))')
 _MAX_LENGTH = 8192

@@ -66,7 +66,7 @@ class Repository:
         where = f"{self.where}@{descriptor.digest.short}"
         if descriptor.size > limit:
             raise InconclusiveError(codes.RESPONSE_LIMIT, f"announced with {descriptor.size} bytes, the limit here is {limit}", where=where)
-        response = self.send(Request(method="GET", url=self.url(f"blobs/{descriptor.digest}")), limit=descriptor.size)
+        response = self.send(Request(method="GET", url=self.url(f"blobs/{descriptor.digest}")), max(descriptor.size, limits.ERROR_BYTES))
         if response.status != 200:
             raise refusal(response, f"blob {descriptor.digest.short}")
         if len(response.body) != descriptor.size or not descriptor.digest.matches(response.body):
