@@ -53,7 +53,7 @@ def read_metadata_yaml(data: bytes, *, where: str) -> dict[str, Any]:
 
 def read_metadata_json(data: bytes, *, where: str) -> dict[str, Any]:
     """Normalised metadata of a manifest's config; raises FailedError `json-invalid` or `metadata-invalid`."""
-    return _normalise(_node(parse_object(data, where=where)), where)
+    return _normalise(_node(parse_object(data, where=where), where), where)
 
 
 def chart_facts(metadata: Mapping[str, Any], *, where: str) -> ChartFacts:
@@ -270,17 +270,17 @@ def _invalid(reason: str, where: str, node: Node | None = None) -> Exception:
     return _Place(f"{where}{line}: {reason}")
 
 
-def _node(value: Any) -> Node:
+def _node(value: Any, where: str) -> Node:
     """JSON values as nodes, so that config and Chart.yaml go through the same readers."""
     match value:
         case dict():
-            items = {key: _node(item) for key, item in value.items()}
+            items = {key: _node(item, where) for key, item in value.items()}
             folded = {key.casefold() for key in items}
             if len(folded) != len(items):
-                raise FailedError(codes.METADATA_INVALID, "keys that differ only by case", where="config")
+                raise FailedError(codes.METADATA_INVALID, "keys that differ only by case", where=where)
             return YamlMapping(items, {key: Scalar(key, False, 0, 0) for key in items}, 0, 0)
         case list():
-            return Sequence(tuple(_node(item) for item in value), 0, 0)
+            return Sequence(tuple(_node(item, where) for item in value), 0, 0)
         case None:
             return Scalar("", True, 0, 0)
         case bool():
