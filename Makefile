@@ -48,7 +48,7 @@ coverage: $(READY)  ## Branch coverage of verifier/
 	$(BIN)/coverage report --fail-under=95
 
 docs: $(READY)  ## Write the generated pages
-	$(BIN)/python -m docs.generate
+	$(BIN)/python docs/generate.py
 
 bench: peers  ## Measure beside the real programs, as ratios
 	$(BIN)/python -m bench

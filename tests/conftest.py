@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from verifier.registry.running import running
 from verifier.registry.store import RegistryStore
 
 _LOOPBACK = ("127.", "::1", "localhost")
-_BEFORE: pytest.StashKey[set[str]] = pytest.StashKey()
+_BEFORE: pytest.StashKey[Any] = pytest.StashKey()
 _real_connect = socket.socket.connect
 
 

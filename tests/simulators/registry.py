@@ -1,7 +1,7 @@
 """A registry that can be made wrong on purpose. It shares nothing with verifier.oci, so that a misunderstanding shows.
 
-    with simulated(Switches(referrers=False)) as registry:
-        registry.host, registry.requests, registry.switches
+with simulated(Switches(referrers=False)) as registry:
+    registry.host, registry.requests, registry.switches
 """
 
 from __future__ import annotations
@@ -194,7 +194,10 @@ def _handler(registry: SimulatedRegistry) -> type[BaseHTTPRequestHandler]:
                 return self.answer(200, b"{}")
             name, kind, rest = match.groups()
             handler = getattr(self, f"{kind.replace('/', '_')}_{self.command.replace('HEAD', 'GET').lower()}", None)
-            return handler(name, rest, query) if handler else self.error(405, "UNSUPPORTED")
+            if handler is None:
+                return self.error(405, "UNSUPPORTED")
+            handler(name, rest, query)
+            return None
 
         def manifests_get(self, name: str, rest: str, query: dict[str, list[str]]) -> None:
             digest = registry.tags.get((name, rest), rest)

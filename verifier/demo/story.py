@@ -31,9 +31,10 @@ Say = Callable[[str], None]
 
 
 @dataclass(slots=True)
-class Score:
-    """What was shown, and what did not turn out as told."""
+class Telling:
+    """Who listens, what was shown, and what did not turn out as told."""
 
+    say: Say
     shown: int = 0
     wrong: list[str] = field(default_factory=list)
 
@@ -61,13 +62,13 @@ class _Cast:
 def tell(say: Say) -> int:
     """Run the demo; the exit code is 0 when everything turned out as told."""
     started = time.monotonic()
-    score = Score()
+    score = Telling(say)
     with _stage() as stage:
         say(f"A registry on {stage.host}, made for this demo; keys made for this demo; nothing of yours is touched.\n")
-        cast, loaded = _release(stage, say, score)
+        cast, loaded = _release(stage, score)
         for number, attack in enumerate(_attacks(cast), start=1):
-            _show(attack, number, cast, loaded, say, score)
-        _over_http(cast, say, score)
+            _show(attack, number, cast, loaded, score)
+        _over_http(cast, score)
         stage.connections.close()
     say(f"\n{score.shown} decisions in {time.monotonic() - started:.1f} s, {len(score.wrong)} not as told.")
     for line in score.wrong:
@@ -86,7 +87,8 @@ def _stage() -> Iterator[Stage]:
             yield Stage.at(host, root, work)
 
 
-def _release(stage: Stage, say: Say, score: Score) -> tuple[_Cast, LoadedPolicy]:
+def _release(stage: Stage, score: Telling) -> tuple[_Cast, LoadedPolicy]:
+    say = score.say
     team, stranger, web = Signers.new("release-team"), Signers.new("stranger"), chart_archive("web", "1.4.2")
     say("1. Package web 1.4.2, sign its .prov with OpenPGP, push both.")
     release = stage.publish("web", "1.4.2", web, team.provenance(web))
@@ -109,74 +111,75 @@ def _release(stage: Stage, say: Say, score: Score) -> tuple[_Cast, LoadedPolicy]
 
 
 def _attacks(cast: _Cast) -> list[Attack]:
-    stage, team, stranger = cast.stage, cast.team, cast.stranger
-
-    def signed(name: str, tag: str, archive: bytes, by: Signers) -> str:
-        digest = stage.publish(name, tag, archive, by.provenance(archive))
-        stage.sign(name, digest, by)
-        return f"{name}:{tag}"
-
-    def unsigned() -> str:
-        stage.publish("web", "1.4.10", chart_archive("web", "1.4.10"), None)
-        return "web:1.4.10"
-
-    def tampered() -> str:
-        archive = chart_archive("web", "1.4.11")
-        reference = signed("web", "1.4.11", archive, team)
-        stage.corrupt("web", archive)
-        return reference
-
-    def copied() -> str:
-        archive = chart_archive("web", "1.4.13")
-        goal = stage.publish("web", "1.4.13", archive, team.provenance(archive))
-        stage.copy_signature("web", cast.release, goal)
-        return "web:1.4.13"
-
-    def moved() -> str:
-        signed("web", "1.4.14", chart_archive("web", "1.4.14"), team)
-        newer = chart_archive("web", "1.5.0")
-        digest = stage.publish("web", "1.4.14", newer, team.provenance(newer))
-        stage.sign("web", digest, team)
-        return "web:1.4.14"
-
-    def renamed() -> str:
-        digest = stage.publish("payments", "1.4.2", cast.web, team.provenance(cast.web))
-        stage.sign("payments", digest, team)
-        return "payments:1.4.2"
-
-    def other_prov() -> str:
-        archive = chart_archive("web", "1.4.16")
-        digest = stage.publish("web", "1.4.16", archive, team.provenance(cast.web))
-        stage.sign("web", digest, team)
-        return "web:1.4.16"
-
-    def disagreeing() -> str:
-        archive = chart_archive("web", "1.4.18")
-        stage.publish("web", "1.4.18", archive, team.provenance(archive), config_from=cast.web)
-        return "web:1.4.18"
-
+    evil = _Evil(cast)
     return [
-        Attack(title="an unsigned chart", prepare=unsigned, code=codes.UNSIGNED),
-        Attack(title="one byte changed in the registry's storage", prepare=tampered, code=codes.DIGEST_MISMATCH),
-        Attack(title="signed by a stranger", prepare=lambda: signed("web", "1.4.12", chart_archive("web", "1.4.12"), stranger), code=codes.OPENPGP_UNKNOWN_KEY),
-        Attack(title="another chart's signature copied over", prepare=copied, code=codes.SUBJECT_MISMATCH),
-        Attack(title="the tag moved to another, validly signed version", prepare=moved, code=codes.VERSION_MISMATCH),
-        Attack(title="renamed under the same signer", prepare=renamed, code=codes.NAME_MISMATCH),
-        Attack(title="the .prov of another file", prepare=other_prov, code=codes.PROVENANCE_MISMATCH),
-        Attack(
-            title="rolled back to an old, validly signed version",
-            prepare=lambda: signed("web", "1.3.0", chart_archive("web", "1.3.0"), team),
-            code=codes.VERSION_REFUSED,
-        ),
-        Attack(title="config and archive disagree", prepare=disagreeing, code=codes.CONFIG_MISMATCH),
+        Attack(title="an unsigned chart", prepare=evil.unsigned, code=codes.UNSIGNED),
+        Attack(title="one byte changed in the registry's storage", prepare=evil.tampered, code=codes.DIGEST_MISMATCH),
+        Attack(title="signed by a stranger", prepare=lambda: evil.signed("1.4.12", cast.stranger), code=codes.OPENPGP_UNKNOWN_KEY),
+        Attack(title="another chart's signature copied over", prepare=evil.copied, code=codes.SUBJECT_MISMATCH),
+        Attack(title="the tag moved to another, validly signed version", prepare=evil.moved, code=codes.VERSION_MISMATCH),
+        Attack(title="renamed under the same signer", prepare=evil.renamed, code=codes.NAME_MISMATCH),
+        Attack(title="the .prov of another file", prepare=evil.other_prov, code=codes.PROVENANCE_MISMATCH),
+        Attack(title="rolled back to an old, validly signed version", prepare=lambda: evil.signed("1.3.0", cast.team), code=codes.VERSION_REFUSED),
+        Attack(title="config and archive disagree", prepare=evil.disagreeing, code=codes.CONFIG_MISMATCH),
         Attack(title="validly signed, but on the deny list", prepare=lambda: "web:1.4.5", code=codes.DENY_LISTED),
     ]
 
 
-def _show(attack: Attack, number: int, cast: _Cast, loaded: LoadedPolicy, say: Say, score: Score) -> None:
+@dataclass(frozen=True, slots=True)
+class _Evil:
+    """Each method does one evil, and says what to ask for."""
+
+    cast: _Cast
+
+    def signed(self, version: str, by: Signers) -> str:
+        stage, archive = self.cast.stage, chart_archive("web", version)
+        stage.sign("web", stage.publish("web", version, archive, by.provenance(archive)), by)
+        return f"web:{version}"
+
+    def unsigned(self) -> str:
+        self.cast.stage.publish("web", "1.4.10", chart_archive("web", "1.4.10"), None)
+        return "web:1.4.10"
+
+    def tampered(self) -> str:
+        reference = self.signed("1.4.11", self.cast.team)
+        self.cast.stage.corrupt("web", chart_archive("web", "1.4.11"))
+        return reference
+
+    def copied(self) -> str:
+        archive = chart_archive("web", "1.4.13")
+        goal = self.cast.stage.publish("web", "1.4.13", archive, self.cast.team.provenance(archive))
+        self.cast.stage.copy_signature("web", self.cast.release, goal)
+        return "web:1.4.13"
+
+    def moved(self) -> str:
+        self.signed("1.4.14", self.cast.team)
+        newer = chart_archive("web", "1.5.0")
+        digest = self.cast.stage.publish("web", "1.4.14", newer, self.cast.team.provenance(newer))
+        self.cast.stage.sign("web", digest, self.cast.team)
+        return "web:1.4.14"
+
+    def renamed(self) -> str:
+        digest = self.cast.stage.publish("payments", "1.4.2", self.cast.web, self.cast.team.provenance(self.cast.web))
+        self.cast.stage.sign("payments", digest, self.cast.team)
+        return "payments:1.4.2"
+
+    def other_prov(self) -> str:
+        archive = chart_archive("web", "1.4.16")
+        digest = self.cast.stage.publish("web", "1.4.16", archive, self.cast.team.provenance(self.cast.web))
+        self.cast.stage.sign("web", digest, self.cast.team)
+        return "web:1.4.16"
+
+    def disagreeing(self) -> str:
+        archive = chart_archive("web", "1.4.18")
+        self.cast.stage.publish("web", "1.4.18", archive, self.cast.team.provenance(archive), config_from=self.cast.web)
+        return "web:1.4.18"
+
+
+def _show(attack: Attack, number: int, cast: _Cast, loaded: LoadedPolicy, score: Telling) -> None:
     decision = cast.stage.decide(attack.prepare(), loaded)
-    say(f"{number:2}. {attack.title}")
-    say(f"    {decision.outcome.value.upper()} [{attack.code.name}]  {_reason(decision, attack.code)}")
+    score.say(f"{number:2}. {attack.title}")
+    score.say(f"    {decision.outcome.value.upper()} [{attack.code.name}]  {_reason(decision, attack.code)}")
     _expect(score, attack.title, decision, Outcome.DENIED, attack.code)
 
 
@@ -187,7 +190,7 @@ def _reason(decision: Decision, code: Code) -> str:
     return decision.check.reason
 
 
-def _expect(score: Score, title: str, decision: Decision, outcome: Outcome, code: Code | None) -> None:
+def _expect(score: Telling, title: str, decision: Decision, outcome: Outcome, code: Code | None) -> None:
     score.shown += 1
     found = {decision.check.code, *(rejection.code for rejection in decision.rejections)}
     if decision.outcome is not outcome or (code is not None and code not in found):
@@ -195,7 +198,8 @@ def _expect(score: Score, title: str, decision: Decision, outcome: Outcome, code
         score.wrong.append(f"{title}: expected {outcome.value} {code.name if code else ''}, found {decision.outcome.value} {names}")
 
 
-def _over_http(cast: _Cast, say: Say, score: Score) -> None:
+def _over_http(cast: _Cast, score: Telling) -> None:
+    say = score.say
     from verifier.server.build import ServerSettings, build_app
 
     say("\nThe same over HTTP (`verifier serve`):\n")

@@ -13,60 +13,10 @@ _TEXT = {"type": "string"}
 _MAYBE_TEXT = {"type": ["string", "null"]}
 _MAYBE_TIME = {"type": ["string", "null"], "format": "date-time"}
 _DIGEST = {"type": "string", "pattern": "^sha(256:[0-9a-f]{64}|512:[0-9a-f]{128})$"}
-_MAYBE_DIGEST = {"anyOf": [_DIGEST, {"type": "null"}]}
 
 
 def decision_schema() -> dict[str, Any]:
     """The schema as a JSON value (draft 2020-12)."""
-    code = {"enum": [*sorted(ALL), None]}
-    evidence = _object(kind=_enum(Kind), where=_TEXT, digest=_MAYBE_DIGEST, mediaType=_TEXT)
-    signer = {
-        "oneOf": [
-            _object(kind={"const": "openpgp"}, fingerprint=_TEXT, signingKey=_TEXT, userId=_TEXT),
-            _object(kind={"const": "key"}, keyId=_TEXT, algorithm=_TEXT),
-        ]
-    }
-    kind = {
-        "oneOf": [
-            _object(type={"const": "signature"}, form=_enum(Form)),
-            _object(type={"const": "attestation"}, predicateType=_TEXT),
-        ]
-    }
-    claim = _object(
-        scheme=_TEXT,
-        kind=kind,
-        signer=signer,
-        digest=_DIGEST,
-        binds=_enum(Role),
-        repository=_MAYBE_TEXT,
-        signedAt=_MAYBE_TIME,
-        clock={"enum": [*Clock, None]},
-        keyExpires=_MAYBE_TIME,
-        trust=_array(_TEXT),
-        evidence=evidence,
-    )
-    artifact = _object(
-        reference=_TEXT,
-        digest=_DIGEST,
-        pinned={"type": "boolean"},
-        readFrom=_MAYBE_TEXT,
-        mediaType=_TEXT,
-        name=_TEXT,
-        version=_TEXT,
-        chartDigest=_DIGEST,
-    )
-    rejection = _object(scheme=_MAYBE_TEXT, family=_enum(Family), code=code, reason=_TEXT, signer=_MAYBE_TEXT, evidence=evidence)
-    check = _object(
-        name=_TEXT,
-        outcome=_enum(Result),
-        action=_enum(Action),
-        reason=_TEXT,
-        code=code,
-        claims=_array({"type": "integer", "minimum": 0}),
-        children=_array({"$ref": "#/$defs/check"}),
-    )
-    gap = _object(kind=_TEXT, where=_TEXT, code=code, reason=_TEXT, retryAfter={"type": ["number", "null"]})
-    context = {"type": "object", "required": ["source"], "additionalProperties": _TEXT}
     decision = _object(
         apiVersion={"const": "verifier/v1"},
         kind={"const": "Decision"},
@@ -75,25 +25,74 @@ def decision_schema() -> dict[str, Any]:
         outcome=_enum(Outcome),
         allowed={"type": "boolean"},
         reference=_TEXT,
-        context=context,
+        context={"type": "object", "required": ["source"], "additionalProperties": _TEXT},
         validUntil=_MAYBE_TIME,
         unsafe=_array(_TEXT),
-        artifact={"anyOf": [artifact, {"type": "null"}]},
+        artifact={"anyOf": [_artifact(), {"type": "null"}]},
         policy=_object(name=_TEXT, rule=_MAYBE_TEXT, digest=_TEXT),
         trust=_object(digest=_TEXT),
-        code=code,
+        code=_code(),
         reason=_TEXT,
         checks=_array({"$ref": "#/$defs/check"}),
-        claims=_array(claim),
-        rejections=_array(rejection),
-        gaps=_array(gap),
+        claims=_array(_claim()),
+        rejections=_array(_rejection()),
+        gaps=_array(_object(kind=_TEXT, where=_TEXT, code=_code(), reason=_TEXT, retryAfter={"type": ["number", "null"]})),
         exceptions=_array({}),
         subcharts={"const": "not judged"},
         warnings=_array(_TEXT),
         versions={"type": "object", "additionalProperties": _TEXT},
     )
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Decision of verifier, version verifier/v1"}
-    return {**head, **decision, "$defs": {"check": check}}
+    return {**head, **decision, "$defs": {"check": _check()}}
+
+
+def _code() -> dict[str, Any]:
+    return {"enum": [*sorted(ALL), None]}
+
+
+def _artifact() -> dict[str, Any]:
+    texts = {"reference": _TEXT, "mediaType": _TEXT, "name": _TEXT, "version": _TEXT}
+    return _object(digest=_DIGEST, pinned={"type": "boolean"}, readFrom=_MAYBE_TEXT, chartDigest=_DIGEST, **texts)
+
+
+def _check() -> dict[str, Any]:
+    return _object(
+        name=_TEXT,
+        outcome=_enum(Result),
+        action=_enum(Action),
+        reason=_TEXT,
+        code=_code(),
+        claims=_array({"type": "integer", "minimum": 0}),
+        children=_array({"$ref": "#/$defs/check"}),
+    )
+
+
+def _claim() -> dict[str, Any]:
+    openpgp = _object(kind={"const": "openpgp"}, fingerprint=_TEXT, signingKey=_TEXT, userId=_TEXT)
+    key = _object(kind={"const": "key"}, keyId=_TEXT, algorithm=_TEXT)
+    signature = _object(type={"const": "signature"}, form=_enum(Form))
+    attestation = _object(type={"const": "attestation"}, predicateType=_TEXT)
+    return _object(
+        scheme=_TEXT,
+        kind={"oneOf": [signature, attestation]},
+        signer={"oneOf": [openpgp, key]},
+        digest=_DIGEST,
+        binds=_enum(Role),
+        repository=_MAYBE_TEXT,
+        signedAt=_MAYBE_TIME,
+        clock={"enum": [*Clock, None]},
+        keyExpires=_MAYBE_TIME,
+        trust=_array(_TEXT),
+        evidence=_evidence(),
+    )
+
+
+def _rejection() -> dict[str, Any]:
+    return _object(scheme=_MAYBE_TEXT, family=_enum(Family), code=_code(), reason=_TEXT, signer=_MAYBE_TEXT, evidence=_evidence())
+
+
+def _evidence() -> dict[str, Any]:
+    return _object(kind=_enum(Kind), where=_TEXT, digest={"anyOf": [_DIGEST, {"type": "null"}]}, mediaType=_TEXT)
 
 
 def _object(**properties: Any) -> dict[str, Any]:

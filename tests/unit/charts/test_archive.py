@@ -100,12 +100,12 @@ def test_a_bomb_is_refused_before_it_is_inflated() -> None:
 
 
 def test_limits_on_count_and_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archive_module.limits, "ARCHIVE_ENTRIES", 3)
+    monkeypatch.setattr(limits, "ARCHIVE_ENTRIES", 3)
     many = archive(files={f"f{index}": b"" for index in range(9)})
     with pytest.raises(FailedError) as caught:
         archive_module._read(many, "x", archive_module._Budget(entries=3), depth=0)
     assert caught.value.code.name == "archive-limit"
-    monkeypatch.setattr(archive_module.limits, "ARCHIVE_BYTES", 10)
+    monkeypatch.setattr(limits, "ARCHIVE_BYTES", 10)
     with pytest.raises(FailedError) as caught:
         read_archive(archive(), where="x")
     assert caught.value.code.name == "archive-limit"

@@ -61,7 +61,10 @@ def test_a_mistake_has_its_line() -> None:
 
 
 def test_helms_normalisation() -> None:
-    text = HEAD + "appVersion: 1.10\nunknown: dropped\nannotations: {b: 1, a: true}\ndeprecated: yes\nkeywords: [x, null]\nmaintainers: [{name: Ann, email: a@b}]\n"
+    text = (
+        HEAD
+        + "appVersion: 1.10\nunknown: dropped\nannotations: {b: 1, a: true}\ndeprecated: yes\nkeywords: [x, null]\nmaintainers: [{name: Ann, email: a@b}]\n"
+    )
     metadata = read_metadata_yaml(text.encode(), where="x")
     assert metadata["appVersion"] == "1.1"
     assert metadata["annotations"] == {"a": "true", "b": "1"}

@@ -75,7 +75,7 @@ def test_a_checksum_is_added_where_it_is_missing() -> None:
 
 
 def test_the_text_is_helms() -> None:
-    assert TEXT == f"apiVersion: v2\nname: web\nversion: 1.4.2\n\n...\nfiles:\n  web-1.4.2.tgz: {CHART.digest}\n"
+    assert f"apiVersion: v2\nname: web\nversion: 1.4.2\n\n...\nfiles:\n  web-1.4.2.tgz: {CHART.digest}\n" == TEXT
 
 
 OTHER = chart_file(archive(version="1.4.3"), "web-1.4.3.tgz")

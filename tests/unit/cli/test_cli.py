@@ -17,7 +17,6 @@ from tests.support.charts import archive, chart_yaml
 from tests.support.cli import CANARY, run
 from tests.support.signers import pair, pgp
 from verifier.model.digest import sha256
-from verifier.oci import layout as layout_module
 from verifier.report.schema import decision_schema
 from verifier.schemes.openpgp import gpg
 from verifier.signers.key import private_pem
@@ -284,7 +283,7 @@ def test_nothing_partial_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(layout_module.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     before = sorted(path.name for path in Path().iterdir())
     ran = run("package", "web")
     assert (ran.status, "write-failed" in ran.err) == (2, True)

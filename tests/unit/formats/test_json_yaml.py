@@ -101,7 +101,13 @@ def test_scalars_follow_the_core_schema() -> None:
     }
 
 
-@given(st.dictionaries(st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Zl", "Zp"]), min_size=1, max_size=8), st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Zl", "Zp"]), max_size=20), max_size=4))
+@given(
+    st.dictionaries(
+        st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Zl", "Zp"]), min_size=1, max_size=8),
+        st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Zl", "Zp"]), max_size=20),
+        max_size=4,
+    )
+)
 def test_dumped_yaml_is_read_alike_by_others(value: dict[str, str]) -> None:
     assert yaml.safe_load(dump_yaml(value)) == value
 

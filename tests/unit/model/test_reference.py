@@ -14,7 +14,7 @@ HEX = "a" * 64
 D = f"sha256:{HEX}"
 
 GOODIES = {
-    "name and tag": ("oci://reg.test/acme/web:1.4.2", f"oci://reg.test/acme/web:1.4.2"),
+    "name and tag": ("oci://reg.test/acme/web:1.4.2", "oci://reg.test/acme/web:1.4.2"),
     "digest": (f"oci://reg.test/acme/web@{D}", f"oci://reg.test/acme/web@{D}"),
     "tag and digest": (f"oci://reg.test/acme/web:1.4.2@{D}", f"oci://reg.test/acme/web:1.4.2@{D}"),
     "repository alone": ("oci://reg.test/acme/web", "oci://reg.test/acme/web"),

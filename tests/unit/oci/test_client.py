@@ -37,7 +37,9 @@ def fails(work) -> VerifierError:  # type: ignore[no-untyped-def]
 
 
 def image(tag: str = "1") -> bytes:
-    return json.dumps({"schemaVersion": 2, "config": {"mediaType": "c", "digest": str(BLOB.digest), "size": BLOB.size}, "layers": [], "annotations": {"t": tag}}).encode()
+    return json.dumps(
+        {"schemaVersion": 2, "config": {"mediaType": "c", "digest": str(BLOB.digest), "size": BLOB.size}, "layers": [], "annotations": {"t": tag}}
+    ).encode()
 
 
 # Reading
@@ -216,7 +218,8 @@ def test_token_servers_that_refuse(status: int, body: bytes | None, name: str) -
 
 
 @pytest.mark.parametrize(
-    "realm", ["", "file:///etc/passwd", "http://10.0.0.1/token", "https://metadata/token", "https://user:pass@127.0.0.1/token", "https://x.internal/token", "//x"]
+    "realm",
+    ["", "file:///etc/passwd", "http://10.0.0.1/token", "https://metadata/token", "https://user:pass@127.0.0.1/token", "https://x.internal/token", "//x"],
 )
 def test_realms_that_are_not_even_asked(realm: str) -> None:
     with simulated(Switches(bearer=("me", "secret"), realm=realm or "x")) as registry:

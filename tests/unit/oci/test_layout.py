@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from pathlib import Path
 
@@ -11,7 +12,6 @@ import pytest
 from verifier.model.artifact import Descriptor
 from verifier.model.digest import sha256
 from verifier.model.errors import FailedError, MisuseError, VerifierError
-from verifier.oci import layout as layout_module
 from verifier.oci.layout import REF_NAME, ImageLayout, replace_file
 from verifier.oci.manifest import INDEX, MANIFEST, write_index, write_referrer
 from verifier.oci.repository import describe
@@ -115,7 +115,7 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(layout_module.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(MisuseError) as caught:
         layout.push_manifest(image("2"), MANIFEST, "w")
     assert caught.value.code.name == "write-failed"

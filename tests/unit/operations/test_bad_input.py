@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -188,11 +189,13 @@ def test_good_evidence_is_found_among_much_else(good: bytes) -> None:
         ({"config": "x"}, "chart-manifest-invalid"),
     ],
 )
-def test_a_referrer_that_is_none(good: bytes, changes: dict[str, object], code: str) -> None:
+def test_a_referrer_that_is_none(good: bytes, changes: dict[str, Any], code: str) -> None:
     with simulated(Switches(referrers=False)) as registry:
         digest = stored(registry, manifest()[0], CHART, CONFIG)
         entry = attached(registry, digest, good, **changes)
-        registry.put("acme/web", json.dumps({"manifests": [{"mediaType": MANIFEST, "digest": entry, "size": 1}]}).encode(), str(digest).replace(":", "-"), INDEX)
+        registry.put(
+            "acme/web", json.dumps({"manifests": [{"mediaType": MANIFEST, "digest": entry, "size": 1}]}).encode(), str(digest).replace(":", "-"), INDEX
+        )
         decision = asked(registry)
         assert decision.outcome is Outcome.DENIED
         assert code in code_names(decision)

@@ -44,7 +44,9 @@ def policy(require: str = SIGNED_BY_ALICE, *, extra: str = "", top: str = "", ch
     return load_policy(text.encode(), where="policy.yaml")
 
 
-def chart(name: str = "web", version: str = "1.4.2", *, tag: str | None = "1.4.2", pinned: bool = False, repository: str = "acme/web", extra: str = "") -> OciChart:
+def chart(
+    name: str = "web", version: str = "1.4.2", *, tag: str | None = "1.4.2", pinned: bool = False, repository: str = "acme/web", extra: str = ""
+) -> OciChart:
     data = archive(name, version, extra=extra)
     local = chart_file(data)
     layer = Descriptor(media_type="chart", digest=local.digest, size=len(data))
@@ -52,7 +54,9 @@ def chart(name: str = "web", version: str = "1.4.2", *, tag: str | None = "1.4.2
     return OciChart(reference=reference, manifest=b"manifest", config=b"", chart=layer, provenance=None, facts=local.facts, archive=data)
 
 
-def facts(artifact: Artifact | None, *claims: Claim, context: Context | None = None, gaps: tuple[Gap, ...] = (), rejections: tuple[Rejection, ...] = ()) -> Facts:
+def facts(
+    artifact: Artifact | None, *claims: Claim, context: Context | None = None, gaps: tuple[Gap, ...] = (), rejections: tuple[Rejection, ...] = ()
+) -> Facts:
     reference = parse_oci(f"oci://{HOST}/acme/web:1.4.2")
     if isinstance(artifact, OciChart):
         tag = f":{artifact.reference.tag}" if artifact.reference.tag else ""
@@ -81,7 +85,9 @@ def by_bob(**changes: object) -> Claim:
 
 def by_ci(anchor: str = "ci", key: str = "sha256:" + "1" * 64, **changes: object) -> Claim:
     signer = KeySigner(key_id=key, algorithm="ecdsa")
-    claim = replace(by_alice(), scheme="sigstore", kind=Signature(form=Form.STATEMENT), signer=signer, anchors=frozenset((anchor,)), times=(), role=Role.MANIFEST)
+    claim = replace(
+        by_alice(), scheme="sigstore", kind=Signature(form=Form.STATEMENT), signer=signer, anchors=frozenset((anchor,)), times=(), role=Role.MANIFEST
+    )
     return replace(claim, **changes)  # type: ignore[arg-type]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import shutil
 import subprocess
 from datetime import UTC, datetime
@@ -244,6 +245,24 @@ def test_gnupg_keys_of_every_kind(home_path: Path, algorithm: str) -> None:
         pytest.fail(f"{algorithm}: {result.code.name}: {result.reason}")
     bare = b"\n".join(line for line in signed.split(b"\n") if not (line.startswith(b"=") and len(line) == 5))
     assert claimed(bare, home.trust()), "GnuPG's T7071: no checksum"
+
+
+@needs_gpg
+@pytest.mark.parametrize("algorithm", ["rsa2048", "nistp256", "nistp384"])
+def test_the_same_key_in_two_kinds_has_one_name(home_path: Path, algorithm: str) -> None:
+    """Semantics 10: gpg exports the key as OpenSSH writes it, and there the plain key must have the claim's key id."""
+    from cryptography.hazmat.primitives import serialization
+
+    home = Home(home_path, algorithm)
+    gpg_run(home_path, "--quick-add-key", home.fingerprint, algorithm + ("/ecdsa" if algorithm.startswith("nist") else ""), "auth", "never")
+    listing = gpg_run(home_path, "--with-colons", "--list-keys").decode()
+    subkey = [line.split(":")[9] for line in listing.splitlines() if line.startswith("fpr")][1]
+    ssh = gpg_run(home_path, "--export-ssh-key", f"{subkey}!")
+    spki = serialization.load_ssh_public_key(ssh).public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    certificate = read_keyring(gpg_run(home_path, "--export"))[0]
+    key = certificate.key(subkey.lower())
+    assert key is not None
+    assert key.plain_id == f"sha256:{hashlib.sha256(spki).hexdigest()}"
 
 
 @needs_gpg

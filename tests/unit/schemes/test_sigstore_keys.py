@@ -51,7 +51,12 @@ def bundle(envelope: Any = None, **changes: Any) -> bytes:
 
 
 def statement(**changes: Any) -> bytes:
-    value = {"_type": "https://in-toto.io/Statement/v1", "subject": [{"digest": {"sha256": CHART.digest.hex}}], "predicateType": SIGN_PREDICATE, "predicate": {}}
+    value = {
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [{"digest": {"sha256": CHART.digest.hex}}],
+        "predicateType": SIGN_PREDICATE,
+        "predicate": {},
+    }
     return json.dumps({**value, **changes}).encode()
 
 

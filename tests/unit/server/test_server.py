@@ -201,7 +201,7 @@ def test_a_pinned_answer_is_kept_and_an_inconclusive_one_is_not(registry: str, t
 
 
 def reference(**changes: Any) -> PinnedReference:
-    values = {"registry": "r", "repository": "p", "digest": sha256(b""), "tag": None, "was_pinned": True} | changes
+    values: dict[str, Any] = {"registry": "r", "repository": "p", "digest": sha256(b""), "tag": None, "was_pinned": True} | changes
     return PinnedReference(**values)
 
 
@@ -277,9 +277,10 @@ def test_one_flight_for_many_callers() -> None:
 
 
 def test_an_answer_comes_in_time_and_slots_run_out() -> None:
-    with simulated(Switches(body={"/manifests/": b"x" * 4000}, drip="/manifests/")) as slow, serving(
-        key_policy(slow.host, pair()), slots=1, seconds=1.0, patience=0.2
-    ) as api:
+    with (
+        simulated(Switches(body={"/manifests/": b"x" * 4000}, drip="/manifests/")) as slow,
+        serving(key_policy(slow.host, pair()), slots=1, seconds=1.0, patience=0.2) as api,
+    ):
         answers: list[Any] = []
         started = time.monotonic()
         threads = [threading.Thread(target=lambda n=n: answers.append(api.ask(f"oci://{slow.host}/acme/web:{n}"))) for n in range(3)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -90,7 +91,7 @@ def reframed(value: object) -> bytes:
 def test_the_cost_of_scrypt_is_not_the_files_to_choose() -> None:
     value = envelope(encrypt_key(b"der", b""))
     assert decrypt_key(reframed(value), b"", where="k") == b"der"
-    for changed in (
+    for changed in list[Any]((
         {**value, "kdf": {**value["kdf"], "params": {"N": 2**24, "r": 8, "p": 1}}},  # type: ignore[dict-item]
         {**value, "kdf": {**value["kdf"], "params": {"N": 65536, "r": 800, "p": 1}}},  # type: ignore[dict-item]
         {**value, "kdf": {**value["kdf"], "name": "argon2"}},  # type: ignore[dict-item]
@@ -98,7 +99,7 @@ def test_the_cost_of_scrypt_is_not_the_files_to_choose() -> None:
         {**value, "ciphertext": "***"},
         {},
         [],
-    ):
+    )):
         with pytest.raises(MisuseError) as caught:
             decrypt_key(reframed(changed), b"", where="k")
         assert caught.value.code.name == "key-invalid"

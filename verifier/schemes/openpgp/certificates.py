@@ -14,6 +14,7 @@ import pysequoia
 from pysequoia import packet
 
 from verifier.model import codes, limits
+from verifier.model.digest import sha256
 from verifier.model.errors import MisuseError
 
 _RSA_ALGORITHMS = (1, 2, 3)
@@ -40,6 +41,15 @@ class Key:
     expires: datetime | None
     revoked: bool
     unsupported_curve: bool = False
+    body: bytes = b""
+
+    @property
+    def plain_id(self) -> str | None:
+        """How this key would be named as a plain public key, if it could be one: `sha256:HEX` of its SubjectPublicKeyInfo.
+
+        Written out in DER (RFC 3279, RFC 5480), so that a policy that trusts OpenPGP alone need not load a crypto library.
+        """
+        return _plain_id(self.body)
 
     @property
     def weak(self) -> bool:
@@ -153,6 +163,7 @@ class _Binding:
             expires=self.expires,
             revoked=self.revoked,
             unsupported_curve=_has_unsupported_curve(body),
+            body=bytes(body),
         )
 
 
@@ -182,3 +193,44 @@ def _rsa_bits(body: bytes) -> int | None:
     if len(body) < offset + 2 or body[5] not in _RSA_ALGORITHMS:
         return None
     return int.from_bytes(body[offset : offset + 2], "big")
+
+
+_RSA_OID = bytes.fromhex("06092a864886f70d0101010500")  # rsaEncryption, NULL
+_EC_OID = bytes.fromhex("06072a8648ce3d0201")  # id-ecPublicKey
+
+
+def _plain_id(body: bytes) -> str | None:
+    offset = 10 if body[:1] == b"\x06" else 6
+    if len(body) <= offset:
+        return None
+    if body[5] in _RSA_ALGORITHMS:
+        modulus, rest = _mpi(body[offset:])
+        exponent, _ = _mpi(rest)
+        key = _der(0x30, _der_integer(modulus) + _der_integer(exponent))
+        return _spki_digest(_RSA_OID, key)
+    if body[5] == 19:
+        oid = body[offset + 1 : offset + 1 + body[offset]]
+        point, _ = _mpi(body[offset + 1 + body[offset] :])
+        return _spki_digest(_EC_OID + _der(0x06, oid), point)
+    return None
+
+
+def _spki_digest(algorithm: bytes, key: bytes) -> str:
+    return str(sha256(_der(0x30, _der(0x30, algorithm) + _der(0x03, b"\0" + key))))
+
+
+def _mpi(data: bytes) -> tuple[bytes, bytes]:
+    size = 2 + (int.from_bytes(data[:2], "big") + 7) // 8
+    return data[2:size], data[size:]
+
+
+def _der_integer(value: bytes) -> bytes:
+    return _der(0x02, b"\0" + value if value[:1] >= b"\x80" else value)
+
+
+def _der(tag: int, content: bytes) -> bytes:
+    length = len(content)
+    if length < 0x80:
+        return bytes((tag, length)) + content
+    encoded = length.to_bytes((length.bit_length() + 7) // 8, "big")
+    return bytes((tag, 0x80 | len(encoded))) + encoded + content

@@ -14,6 +14,7 @@ library refuses hard revocations and expired signatures by itself; the clock is 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import pysequoia
@@ -71,13 +72,13 @@ def _verify_one(item: packet.Packet, message: ClearSigned, artifact: Artifact, t
     issuer = item.issuer_fingerprint or item.issuer_key_id or ""
     try:
         _check_signature(item)  # 3
-        certificate, anchors = _find(issuer, trust)  # 4
-        signing_key = _verify_text(item, message, certificate)  # 5
+        signer = _find(issuer, trust)  # 4
+        signing_key = _verify_text(item, message, signer.certificate)  # 5
         text = bytes(message.canonical).decode("utf-8")  # 6: the very bytes that verified
         check_provenance(read_provenance(text, where=location.where), artifact.facts, artifact.archive_digest, where=location.where)
     except FailedError as error:
         return Rejection(scheme=NAME, code=error.code, reason=error.reason, location=location, signer=f"OpenPGP {issuer.upper()}")
-    return _claim(item, signing_key, certificate, anchors, artifact, location)
+    return _claim(item, signing_key, signer, artifact, location)
 
 
 def _check_signature(item: packet.Packet) -> None:
@@ -87,7 +88,15 @@ def _check_signature(item: packet.Packet) -> None:
         raise FailedError(codes.OPENPGP_WEAK, f"the signature uses {str(item.hash_algorithm).rpartition('.')[2]}")
 
 
-def _find(issuer: str, trust: TrustMaterial) -> tuple[Certificate, frozenset[str]]:
+@dataclass(frozen=True, slots=True)
+class _Signer:
+    """A certificate, and the names of the anchors under which it counts."""
+
+    certificate: Certificate
+    anchors: frozenset[str]
+
+
+def _find(issuer: str, trust: TrustMaterial) -> _Signer:
     """The certificate that holds the issuing key, and the anchors under which it counts; a revoked copy beats others."""
     holding = [(anchor, cert) for anchor, cert in _certificates(trust.of_kind(OPENPGP)) if cert.key(issuer) is not None]
     if not holding:
@@ -97,7 +106,7 @@ def _find(issuer: str, trust: TrustMaterial) -> tuple[Certificate, frozenset[str
         unnamed = holding[0][1].fingerprint
         raise FailedError(codes.OPENPGP_UNKNOWN_KEY, f"signed by {unnamed}, which is in a keyring but not among the fingerprints that the policy names")
     certificate = next((cert for _, cert in named if cert.revoked), named[0][1])
-    return certificate, frozenset(anchor.name for anchor, cert in named if cert.fingerprint == certificate.fingerprint)
+    return _Signer(certificate, frozenset(anchor.name for anchor, cert in named if cert.fingerprint == certificate.fingerprint))
 
 
 def _certificates(anchors: Sequence[Anchor]) -> Iterator[tuple[Anchor, Certificate]]:
@@ -142,14 +151,14 @@ def _why(item: packet.Packet, certificate: Certificate, reason: str) -> FailedEr
     return FailedError(codes.OPENPGP_BAD_SIGNATURE, f"the signature of {certificate.fingerprint} does not verify: {reason}")
 
 
-def _claim(item: packet.Packet, key: Key, certificate: Certificate, anchors: frozenset[str], artifact: Artifact, location: Location) -> Claim:
-    created = item.signature_created
+def _claim(item: packet.Packet, key: Key, signer: _Signer, artifact: Artifact, location: Location) -> Claim:
+    created, certificate = item.signature_created, signer.certificate
     expiries = [moment for moment in (certificate.expires, key.expires) if moment is not None]
     return Claim(
         scheme=NAME,
         kind=Signature(form=Form.PROVENANCE),
-        signer=OpenPGPSigner(fingerprint=certificate.fingerprint, signing_key=key.fingerprint.upper(), user_id=certificate.user_id),
-        anchors=anchors,
+        signer=OpenPGPSigner(fingerprint=certificate.fingerprint, signing_key=key.fingerprint.upper(), user_id=certificate.user_id, key_id=key.plain_id),
+        anchors=signer.anchors,
         role=Role.ARCHIVE,
         digest=artifact.archive_digest,
         location=location,

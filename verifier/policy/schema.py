@@ -1,0 +1,100 @@
+"""The JSON Schema of a policy, for editors; `docs/policy.schema.json` is written from it. The loader is stricter."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from verifier.model.context import CONTEXT_KEYS
+from verifier.policy.document import API_VERSION, KIND
+
+_TEXT = {"type": "string", "minLength": 1}
+_TIME = {"type": "string", "format": "date-time"}
+_TRUE, _FALSE = {"const": True}, {"const": False}
+_DIGEST = {"type": "string", "pattern": "^sha(256:[0-9a-f]{64}|512:[0-9a-f]{128})$"}
+_FINGERPRINT = {"type": "string", "pattern": "^([0-9A-Fa-f ]{40,60}|[0-9A-Fa-f ]{64,90})$"}
+_TEXTS = {"anyOf": [_TEXT, {"type": "array", "items": _TEXT, "minItems": 1}]}
+
+
+def policy_schema() -> dict[str, Any]:
+    """The schema as a JSON value (draft 2020-12)."""
+    top = _object(
+        ("apiVersion", "kind", "metadata", "rules"),
+        apiVersion={"const": API_VERSION},
+        kind={"const": KIND},
+        metadata=_object(("name",), name=_TEXT),
+        trust={"type": "object", "additionalProperties": {"oneOf": [_openpgp(), _key()]}},
+        baseline=_list({"$ref": "#/$defs/requirement"}),
+        deny=_list(_deny()),
+        rules=_list(_rule()),
+        default={"const": "deny"},
+    )
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": f"{KIND} of verifier, version {API_VERSION}"}
+    return {**head, **top, "$defs": {"requirement": _requirement(), "chart": _chart()}}
+
+
+def _openpgp() -> dict[str, Any]:
+    inner = _object((), keyring=_TEXT, inline=_TEXT, gnupgHome=_TEXT, fingerprints=_list(_FINGERPRINT), anyKey=_TRUE)
+    return _object(("openpgp",), openpgp=inner)
+
+
+def _key() -> dict[str, Any]:
+    return _object(("key",), key=_object((), file=_TEXT, pem=_TEXT, notBefore=_TIME, notAfter=_TIME))
+
+
+def _deny() -> dict[str, Any]:
+    return _object((), digest=_DIGEST, name=_TEXT, versions=_TEXT, fingerprint=_FINGERPRINT, key=_DIGEST, revokedAt=_TIME, reason=_TEXT)
+
+
+def _rule() -> dict[str, Any]:
+    return _object(
+        ("name", "charts", "require"),
+        name=_TEXT,
+        charts=_list({"type": "string", "pattern": "^(oci://|file:)"}),
+        when={**_object((), **dict.fromkeys(CONTEXT_KEYS, _TEXTS)), "minProperties": 1},
+        require={"$ref": "#/$defs/requirement"},
+        chart={"$ref": "#/$defs/chart"},
+        origins=_list({"type": "string", "pattern": "^oci://"}),
+        channels=_TEXTS,
+    )
+
+
+def _requirement() -> dict[str, Any]:
+    several = _list({"$ref": "#/$defs/requirement"})
+    reviewed = _object(("digest", "owner", "reason", "expires"), digest=_DIGEST, owner=_TEXT, reason=_TEXT, expires=_TIME)
+    allow = {"enum": ["allow", "deny"]}
+    signed = _object(("by",), by=_TEXTS, forms=_list({"const": "message"}), bind={"const": "repository"}, expiredKeys=allow, retiredKeys=allow)
+    kinds = {
+        "signed": signed,
+        "digest": _object(("in",), **{"in": _list(reviewed)}),
+        "chart": {"$ref": "#/$defs/chart"},
+        "all": several,
+        "any": several,
+        "atLeast": _object(("count", "of"), count={"type": "integer", "minimum": 1}, of=several),
+    }
+    common = {"since": _TIME, "until": _TIME, "enforceFrom": _TIME, "action": {"enum": ["enforce", "warn"]}}
+    return {**_object((), **kinds, **common), "oneOf": [{"required": [kind]} for kind in kinds]}
+
+
+def _chart() -> dict[str, Any]:
+    fields = _object(
+        (),
+        name=_TEXT,
+        pinned=_TRUE,
+        version=_TEXT,
+        prerelease={"type": "boolean"},
+        maxAge={"type": "string", "pattern": "^[1-9][0-9]{0,5}[smhd]$"},
+        clock={"enum": ["proven", "signer"]},
+        annotations=_TEXTS,
+        type={"enum": ["application", "library"]},
+        deprecated=_FALSE,
+        maxBytes={"type": "integer", "minimum": 1},
+    )
+    return {**fields, "minProperties": 1}
+
+
+def _object(required: tuple[str, ...], **properties: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": list(required), "additionalProperties": False}
+
+
+def _list(items: Any) -> dict[str, Any]:
+    return {"type": "array", "items": items, "minItems": 1}
