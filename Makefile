@@ -16,7 +16,7 @@ $(READY): pyproject.toml uv.lock
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	$(BIN)/uv sync --quiet --frozen --python $(BIN)/python
+	$(BIN)/uv sync --quiet --frozen --inexact --python $(BIN)/python
 	@touch $(READY)
 
 demo: $(READY)  ## Show the main job on real input, attacks included
@@ -50,7 +50,8 @@ coverage: $(READY)  ## Branch coverage of verifier/
 docs: $(READY)  ## Write the generated pages
 	$(BIN)/python docs/generate.py
 
-bench: peers  ## Measure beside the real programs, as ratios
+bench: $(READY)  ## Measure beside the real programs, as ratios
+	-$(BIN)/python -m tests.peers --bench
 	$(BIN)/python -m bench
 
 clean:  ## Remove what was set up and built

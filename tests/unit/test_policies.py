@@ -63,9 +63,7 @@ def claim(name: str, loaded: LoadedPolicy) -> Claim:
     )
     form = Form.PROVENANCE if entry.kind is TrustKind.OPENPGP else Form.STATEMENT
     location = Location(kind=Kind.REFERRER, where="case")
-    return Claim(
-        scheme="case", kind=Signature(form=form), signer=signer, anchors=frozenset((name,)), role=Role.MANIFEST, digest=sha256(b""), location=location
-    )
+    return Claim(scheme="case", kind=Signature(form=form), signer=signer, anchors=frozenset((name,)), role=Role.MANIFEST, digest=sha256(b""), location=location)
 
 
 @pytest.mark.parametrize("path, case", cases())

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pysequoia
 import pytest
+from pysequoia import packet
 
 from tests.support.charts import archive, chart_file
 from tests.support.signers import PGP, key_anchor, pair, pgp, trust
@@ -22,6 +23,7 @@ from verifier.model.evidence import Evidence, Kind, Location
 from verifier.schemes.openpgp import gpg
 from verifier.schemes.openpgp.certificates import read_keyring
 from verifier.schemes.openpgp.generate import generate_key
+from verifier.schemes.openpgp.packets import with_exact_numbers
 from verifier.schemes.openpgp.sign import AgentKey, SecretKey, load_openpgp_key, sign_text
 from verifier.schemes.openpgp.verify import OpenPGPScheme
 from verifier.trust.anchors import OPENPGP, Anchor, TrustMaterial
@@ -148,6 +150,34 @@ def test_a_key_that_expires_is_left_to_the_policy() -> None:
     claim = claimed(pgp("short", 86_400).clearsign(TEXT), trust(pgp("short", 86_400).anchor()))
     assert claim.key_expires is not None
     assert claim.key_expires > datetime.now(UTC)
+
+
+def inexact(data: bytes) -> bytes:
+    """The same signature with its numbers' bit counts rounded up, as Helm before 3.21.4 writes them."""
+    packets = with_exact_numbers(read_clearsigned(data, where="x").signature)
+    body = packets[6:]
+    hashed = 6 + int.from_bytes(body[4:6], "big")
+    start = hashed + 2 + int.from_bytes(body[hashed : hashed + 2], "big") + 2
+    numbers, rest = b"", body[start:]
+    while rest:
+        size = (int.from_bytes(rest[:2], "big") + 7) // 8
+        numbers += (size * 8 + 8).to_bytes(2, "big") + b"\0" + rest[2 : 2 + size]
+        rest = rest[2 + size :]
+    body = body[:start] + numbers
+    return rearmored(data, bytes((0xC2, 0xFF)) + len(body).to_bytes(4, "big") + body)
+
+
+def test_numbers_with_a_wrong_bit_count_are_read() -> None:
+    signed = inexact(pgp().clearsign(TEXT))
+    packet_type = list(packet.PacketPile.from_bytes(read_clearsigned(signed, where="x").signature))[0].signature_type
+    assert packet_type is None, "the library alone cannot read it, so this test tests something"
+    assert claimed(signed)
+    assert rejected(signed.replace(b"name: web", b"name: wob")) == "openpgp-bad-signature"
+
+
+@pytest.mark.parametrize("data", [b"", b"\x00", b"\xc2", b"\xc2\x05\x04", b"\xc2\xe0\x04", b"\x8b\x04", b"\xc2\x03\x04\x00\x01", b"\x88\x02\x04\x00"])
+def test_packets_that_are_none_are_passed_on(data: bytes) -> None:
+    assert with_exact_numbers(data) == data
 
 
 # Keyrings

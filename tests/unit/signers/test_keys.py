@@ -91,15 +91,17 @@ def reframed(value: object) -> bytes:
 def test_the_cost_of_scrypt_is_not_the_files_to_choose() -> None:
     value = envelope(encrypt_key(b"der", b""))
     assert decrypt_key(reframed(value), b"", where="k") == b"der"
-    for changed in list[Any]((
-        {**value, "kdf": {**value["kdf"], "params": {"N": 2**24, "r": 8, "p": 1}}},  # type: ignore[dict-item]
-        {**value, "kdf": {**value["kdf"], "params": {"N": 65536, "r": 800, "p": 1}}},  # type: ignore[dict-item]
-        {**value, "kdf": {**value["kdf"], "name": "argon2"}},  # type: ignore[dict-item]
-        {**value, "cipher": {"name": "none"}},
-        {**value, "ciphertext": "***"},
-        {},
-        [],
-    )):
+    for changed in list[Any](
+        (
+            {**value, "kdf": {**value["kdf"], "params": {"N": 2**24, "r": 8, "p": 1}}},  # type: ignore[dict-item]
+            {**value, "kdf": {**value["kdf"], "params": {"N": 65536, "r": 800, "p": 1}}},  # type: ignore[dict-item]
+            {**value, "kdf": {**value["kdf"], "name": "argon2"}},  # type: ignore[dict-item]
+            {**value, "cipher": {"name": "none"}},
+            {**value, "ciphertext": "***"},
+            {},
+            [],
+        )
+    ):
         with pytest.raises(MisuseError) as caught:
             decrypt_key(reframed(changed), b"", where="k")
         assert caught.value.code.name == "key-invalid"

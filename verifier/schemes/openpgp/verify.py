@@ -28,6 +28,7 @@ from verifier.model.claim import Claim, Clock, Form, OpenPGPSigner, Rejection, R
 from verifier.model.errors import FailedError
 from verifier.model.evidence import Evidence, Location
 from verifier.schemes.openpgp.certificates import Certificate, Key, first_line, read_keyring
+from verifier.schemes.openpgp.packets import with_exact_numbers
 from verifier.trust.anchors import OPENPGP, Anchor, TrustMaterial
 
 NAME = "openpgp"
@@ -58,7 +59,7 @@ class OpenPGPScheme:
 
 def _signatures(data: bytes, where: str) -> list[packet.Packet]:
     try:
-        packets = list(packet.PacketPile.from_bytes(data))
+        packets = list(packet.PacketPile.from_bytes(with_exact_numbers(data)))
     except Exception as error:  # pysequoia's parse errors share no base class
         raise FailedError(codes.PROVENANCE_MALFORMED, f"not OpenPGP packets: {first_line(error)}", where=where) from error
     if any(item.tag != packet.Tag.Signature for item in packets):

