@@ -112,7 +112,9 @@ EVIDENCE_FOREIGN = _failed("evidence-foreign", "An attached artifact of a type t
 
 # Failed: requirements of the policy.
 NO_RULE = _failed("no-rule", "No rule of the policy covers this chart, and the default is deny; add a rule for its repository.")
-CONTEXT_MISSING = _failed("context-missing", "A rule for this chart selects on a context key that the request does not carry; pass --context KEY=VALUE.")
+CONTEXT_MISSING = _failed(
+    "context-missing", "A rule for this chart selects on a context key that the request does not carry; pass --environment, --cluster or --namespace."
+)
 UNSIGNED = _failed("unsigned", "Nothing attached to the chart is a signature; sign it with `verifier sign`, or check that you look in the right place.")
 SIGNER_NOT_ALLOWED = _failed("signer-not-allowed", "Signatures were found, but none by a signer that this rule names; each is listed with its reason.")
 ORIGIN_MISMATCH = _failed(

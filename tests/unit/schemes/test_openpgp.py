@@ -169,7 +169,7 @@ def inexact(data: bytes) -> bytes:
 
 def test_numbers_with_a_wrong_bit_count_are_read() -> None:
     signed = inexact(pgp().clearsign(TEXT))
-    packet_type = list(packet.PacketPile.from_bytes(read_clearsigned(signed, where="x").signature))[0].signature_type
+    packet_type = next(iter(packet.PacketPile.from_bytes(read_clearsigned(signed, where="x").signature))).signature_type
     assert packet_type is None, "the library alone cannot read it, so this test tests something"
     assert claimed(signed)
     assert rejected(signed.replace(b"name: web", b"name: wob")) == "openpgp-bad-signature"

@@ -1,0 +1,86 @@
+"""Docs cannot lie: their commands run, their YAML loads, their links lead somewhere."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from verifier.server.callers import load_callers
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "keys" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def script(page: Path) -> str:
+    """All `sh` blocks of a page as one script, on free ports, waiting for what it starts in the background."""
+    blocks = re.findall(r"```sh\n(.*?)```", page.read_text(), re.DOTALL)
+    text = "\n".join(blocks).replace("127.0.0.1:5000", f"127.0.0.1:{free_port()}").replace("127.0.0.1:8080", f"127.0.0.1:{free_port()}")
+    text = re.sub(r"(verifier registry serve .*) &\n", r"\1 &\nsleep 2\n", text)
+    return "set -euo pipefail\ntrap 'kill $(jobs -p); wait' EXIT\n" + text
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "docs" / "quickstart.md"], ids=lambda page: page.stem)
+def test_the_commands_run(page: Path, tmp_path: Path) -> None:
+    if "gpg " in script(page) and shutil.which("gpg") is None:
+        pytest.skip("the page uses the gpg program, which is not installed")
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    done = subprocess.run(["bash", "-c", script(page)], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "ALLOWED" in done.stdout
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+        assert (page.parent / target).exists(), target
+
+
+def test_every_option_that_docs_name_exists() -> None:
+    from tests.support.cli import run
+
+    helps = "".join(
+        run(*command, "--help").out
+        for command in (("verify",), ("sign",), ("package",), ("push",), ("pull",), ("serve",), ("registry", "serve"), ("keys", "generate"), ("policy", "show"))
+    )
+    foreign = {
+        "--insecure-ignore-tlog",
+        "--verify",
+        "--frozen",
+        "--homedir",
+        "--batch",
+        "--passphrase",
+        "--quick-gen-key",
+        "--armor",
+        "--export",
+        "--export-secret-keys",
+    }
+    for page in PAGES:
+        for option in set(re.findall(r"--[a-z][a-z-]+", page.read_text())) - foreign:
+            assert option in helps, f"{page.name}: {option}"
+
+
+def test_the_callers_example_loads(tmp_path: Path) -> None:
+    block = re.search(r"```yaml\n(.*?)```", (ROOT / "docs" / "server.md").read_text(), re.DOTALL)
+    assert block is not None
+    (tmp_path / "c.yaml").write_text(block[1])
+    assert load_callers(tmp_path / "c.yaml").callers[0].name == "deployer"
+
+
+def test_no_page_names_what_it_must_not() -> None:
+    for page in PAGES:
+        text = page.read_text()
+        assert not re.search(r"\bTODO\b|\bFIXME\b", text), page.name
