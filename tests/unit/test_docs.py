@@ -69,7 +69,7 @@ def test_every_option_that_docs_name_exists() -> None:
         "--export-secret-keys",
     }
     for page in PAGES:
-        for option in set(re.findall(r"--[a-z][a-z-]+", page.read_text())) - foreign:
+        for option in set(re.findall(r"(?<![-\w])--[a-z](?:[a-z-]*[a-z])?(?![-\w])", page.read_text())) - foreign:
             assert option in helps, f"{page.name}: {option}"
 
 
