@@ -24,7 +24,7 @@ demo: $(READY)  ## Show the main job on real input, attacks included
 
 test: $(READY)  ## Run all tests that need no peer programs, in random order
 	$(PYTEST) -n $(WORKERS) -m "not interop"
-	$(BIN)/python -O -m pytest -q -m "not interop" tests/unit/policy tests/unit/test_demo.py
+	$(BIN)/python -O -m pytest -q -W ignore::pytest.PytestConfigWarning -m "not interop" tests/unit/policy tests/unit/test_demo.py
 
 check: $(READY)  ## Lint, types, layers
 	$(BIN)/ruff format --check verifier tests bench

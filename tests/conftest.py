@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 
-from verifier.registry.app import RegistryApp
-from verifier.registry.running import running
-from verifier.registry.store import RegistryStore
+pytest.register_assert_rewrite("tests.support", "tests.simulators")
+
+from verifier.registry.app import RegistryApp  # noqa: E402
+from verifier.registry.running import running  # noqa: E402
+from verifier.registry.store import RegistryStore  # noqa: E402
 
 _LOOPBACK = ("127.", "::1", "localhost")
 _BEFORE: pytest.StashKey[Any] = pytest.StashKey()
