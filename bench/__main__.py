@@ -1,0 +1,175 @@
+"""`make bench`: one table, ratios of one run. Read the ratios; the absolute numbers are this machine's."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from bench.stage import CHARTS, VERIFIER, Stage, chart_file, free_port, pair, pgp, staged
+from tests.support.signers import key_anchor, trust
+from verifier.attest.bundle import MEDIA_TYPE as BUNDLE
+from verifier.model.evidence import Evidence, Kind, Location
+from verifier.oci.manifest import HELM_PROVENANCE
+from verifier.schemes.openpgp.verify import OpenPGPScheme
+from verifier.schemes.sigstore.sign import sign_digest
+from verifier.schemes.sigstore.verify import SigstoreScheme
+
+ROUNDS = 9
+COSIGN = ("verify", "--insecure-ignore-tlog", "--allow-http-registry", "--key", "ci.pub")
+
+
+def median_ms(work: Callable[[], object], rounds: int = ROUNDS) -> float:
+    took = []
+    for _ in range(rounds):
+        started = time.perf_counter()
+        work()
+        took.append(time.perf_counter() - started)
+    return statistics.median(took) * 1e3
+
+
+def row(what: str, ours: str, peer: str = "", ratio: float | None = None, aim: str = "") -> None:
+    print(f"| {what} | {ours} | {peer} | {f'{ratio:.2f}' if ratio is not None else ''} | {aim} |", flush=True)
+
+
+def command_line(stage: Stage) -> None:
+    help_ms = median_ms(lambda: stage.run(VERIFIER, "--help"))
+    row("`verifier --help`", f"{help_ms:.0f} ms", aim="under 100 ms")
+    cosign, helm = stage.peer("cosign-3.1.2"), stage.peer("helm-4.2.4")
+    if cosign is None or helm is None or not shutil.which("gpg"):
+        row("one chart, GPG and key", "the peers are missing")
+        return
+    reference = f"oci://{stage.host}/acme/web:1.0.0"
+    ours = median_ms(lambda: stage.run(VERIFIER, "verify", reference, "--openpgp-keyring", "team.gpg", "--key", "ci.pub"))
+    theirs = median_ms(lambda: stage.run(cosign, *COSIGN, f"{stage.host}/acme/web:1.0.0"))
+    pulls = ("pull", f"oci://{stage.host}/acme/web", "--version", "1.0.0", "--verify", "--keyring", "team.gpg", "--plain-http", "-d", "pulled")
+    (stage.work / "pulled").mkdir()
+    theirs += median_ms(lambda: stage.run(helm, *pulls))
+    row(
+        "one chart, GPG and key: `verifier verify`",
+        f"{ours:.0f} ms",
+        f"{theirs:.0f} ms `cosign verify` + `helm pull --verify`",
+        ours / theirs,
+        "1.3, at most 2.0",
+    )
+    targets = [f"oci://{stage.host}/acme/web:1.0.{index}" for index in range(CHARTS)]
+    many = median_ms(lambda: stage.run(VERIFIER, "verify", "-q", *targets, "--key", "ci.pub"), 3)
+    started = time.perf_counter()
+    for index in range(CHARTS):
+        stage.run(cosign, *COSIGN, f"{stage.host}/acme/web:1.0.{index}")
+    single = (time.perf_counter() - started) * 1e3
+    row(f"{CHARTS} charts in one call", f"{many:.0f} ms", f"{single:.0f} ms for {CHARTS} `cosign verify`", many / single, "0.5")
+
+
+def primitives() -> None:
+    chart = chart_file()
+    location = Location(kind=Kind.FILE, where="bench")
+    bundle = Evidence(location=location, media_type=BUNDLE, payload=sign_digest(chart.digest, pair(), name="x"))
+    prov = Evidence(location=location, media_type=HELM_PROVENANCE, payload=pgp().provenance(chart))
+    for name, scheme, evidence, material, aim in (
+        ("one key bundle", SigstoreScheme(), bundle, trust(key_anchor()), "under 150 us"),
+        ("one `.prov`", OpenPGPScheme(), prov, trust(pgp().anchor()), "under 300 us"),
+    ):
+        for _ in range(200):
+            scheme.verify(evidence, chart, material)
+        took = median_ms(lambda s=scheme, e=evidence, m=material: [s.verify(e, chart, m) for _ in range(200)], 15) / 200 * 1e3  # type: ignore[misc]
+        row(name, f"{took:.0f} us", aim=aim)
+
+
+def load(stage: Stage, port: int, path: str, bodies: list[str], total: int, threads: int = 16) -> dict[str, float]:
+    file = stage.work / "bodies"
+    file.write_text("\n".join(bodies))
+    command = [sys.executable, "-m", "bench.load", "127.0.0.1", str(port), str(threads), str(total), str(file), path]
+    value: dict[str, float] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    if value["bad"]:
+        raise RuntimeError(f"{value['bad']} answers were not 200")
+    return value
+
+
+def resident_mib(pid: int) -> float:
+    line = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS"))
+    return int(line.split()[1]) / 1024
+
+
+def server(stage: Stage) -> None:
+    bodies = [json.dumps({"reference": f"oci://{stage.host}/acme/web@{digest}"}) for digest in stage.digests]
+    ratify = ratify_rates(stage)
+
+    def started() -> tuple[int, subprocess.Popen[bytes]]:
+        port = free_port()
+        command = (VERIFIER, "serve", "--policy", "policy.yaml", "--listen", f"127.0.0.1:{port}", "--allow-host", stage.host)
+        return port, stage.start(*command, url=f"http://127.0.0.1:{port}/healthz")
+
+    cold = []
+    for _ in range(3):
+        port, process = started()
+        cold.append(load(stage, port, "/v1/verify", bodies, CHARTS))
+        process.terminate()
+        process.wait(20)
+    port, process = started()
+    load(stage, port, "/v1/verify", bodies, CHARTS)
+    cached = load(stage, port, "/v1/verify", bodies, 10_000)
+    best = statistics.median(item["rate"] for item in cold)
+    row("HTTP, 16 in parallel, nothing cached", f"{best:.0f}/s, p99 {cold[0]['p99']:.0f} ms", *compared(ratify, "cold", best), aim="1, at least 0.5")
+    shown = f"{cached['rate']:.0f}/s, p99 {cached['p99']:.0f} ms"
+    row("HTTP, 16 in parallel, cached digests", shown, *compared(ratify, "warm", cached["rate"]), aim="5, at least 2")
+    row("server after 10,000 decisions", f"{resident_mib(process.pid):.0f} MiB", aim="under 150 MB")
+
+
+def compared(ratify: dict[str, float], key: str, ours: float) -> tuple[str, float | None]:
+    return (f"{ratify[key]:.0f}/s Ratify 1.4, {key}", ours / ratify[key]) if ratify else ("Ratify is missing", None)
+
+
+def ratify_rates(stage: Stage) -> dict[str, float]:
+    """Ratify with one key signature per chart, in the old form that it reads."""
+    ratify, cosign = stage.peer("ratify-1.4.0"), stage.peer("cosign-3.1.2")
+    if ratify is None or cosign is None:
+        return {}
+    for digest in stage.digests:
+        legacy = ("--new-bundle-format=false", "--use-signing-config=false", "--tlog-upload=false", "--allow-http-registry", "-y")
+        stage.run(cosign, "sign", *legacy, "--key", "ci.key", f"{stage.host}/acme/web@{digest}")
+    verifier = {
+        "name": "cosign",
+        "artifactTypes": "application/vnd.dev.cosign.artifact.sig.v1+json",
+        "trustPolicies": [{"name": "default", "version": "1.0.0", "scopes": ["*"], "keys": [{"file": str(stage.work / "ci.pub")}], "tLogVerify": False}],
+    }
+    config = {
+        "store": {"version": "1.0.0", "plugins": [{"name": "oras", "useHttp": True, "cosignEnabled": True}]},
+        "policy": {"version": "1.0.0", "plugin": {"name": "configPolicy", "artifactVerificationPolicies": {"default": "any"}}},
+        "verifier": {"version": "1.0.0", "plugins": [verifier]},
+    }
+    (stage.work / "ratify.json").write_text(json.dumps(config))
+    bodies = [
+        json.dumps(
+            {"apiVersion": "externaldata.gatekeeper.sh/v1beta1", "kind": "ProviderRequest", "request": {"keys": [f"[default]{stage.host}/acme/web@{digest}"]}}
+        )
+        for digest in stage.digests
+    ]
+    port = free_port()
+    stage.start(ratify, "serve", "--http", f"127.0.0.1:{port}", "-c", "ratify.json", "--cache-enabled=false", url=f"http://127.0.0.1:{port}/")
+    path = "/ratify/gatekeeper/v1/verify"
+    rates = []
+    for _ in range(3):
+        shutil.rmtree(stage.work / "home" / ".ratify", ignore_errors=True)
+        rates.append(load(stage, port, path, bodies, CHARTS)["rate"])
+    return {"cold": statistics.median(rates), "warm": load(stage, port, path, bodies, 2000)["rate"]}
+
+
+def main() -> None:
+    print(f"Python {platform.python_version()}, {platform.system()} {platform.machine()}; registry: distribution 3.1.1 on loopback; medians.\n")
+    print("| what | verifier | peer | ratio | aim |\n|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory(prefix="bench-") as directory, staged(Path(directory)) as stage:
+        command_line(stage)
+        primitives()
+        server(stage)
+
+
+if __name__ == "__main__":
+    main()

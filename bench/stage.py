@@ -1,0 +1,142 @@
+"""What is measured on: a real registry on loopback, a hundred charts signed with OpenPGP and a key pair, and the peers."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.peers import BIN
+from tests.support.charts import archive
+from tests.support.signers import pair, pgp
+from tests.support.world import connect, publish, sign
+from verifier.charts.archive import read_archive
+from verifier.model.artifact import ChartFile
+from verifier.model.digest import sha256
+from verifier.schemes.openpgp.generate import generate_key
+from verifier.schemes.openpgp.sign import SecretKey, sign_text
+from verifier.signers.key import private_pem
+from verifier.signers.public import public_pem
+
+CHARTS = 100
+VERIFIER = Path(sys.executable).parent / "verifier"
+
+
+@dataclass
+class Stage:
+    """`digests[i]` is chart `web` version `1.0.i`."""
+
+    work: Path
+    host: str = ""
+    digests: list[str] = field(default_factory=list)
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def peer(self, name: str) -> Path | None:
+        """A peer's path, if it is there."""
+        return BIN / name if (BIN / name).is_file() else None
+
+    def run(self, *command: object, **environment: str) -> subprocess.CompletedProcess[bytes]:
+        """Run a program in a home of the bench's own; raises when it fails."""
+        clean = {"PATH": os.environ["PATH"], "HOME": str(self.work / "home"), "COSIGN_PASSWORD": "", **environment}
+        return subprocess.run([str(item) for item in command], check=True, capture_output=True, env=clean, cwd=self.work)
+
+    def start(self, *command: object, url: str) -> subprocess.Popen[bytes]:
+        """Start a server, and wait until `url` answers in any way."""
+        environment = {"PATH": os.environ["PATH"], "HOME": str(self.work / "home"), "OTEL_TRACES_EXPORTER": "none"}
+        log = (self.work / f"{Path(str(command[0])).name}.log").open("wb")
+        process = subprocess.Popen([str(item) for item in command], stdout=log, stderr=log, env=environment, cwd=self.work)
+        self.processes.append(process)
+        for _ in range(400):
+            if process.poll() is not None:
+                raise RuntimeError(f"{command[0]} ended: {Path(log.name).read_text()[-500:]}")
+            try:
+                urllib.request.urlopen(url, timeout=2).close()
+            except urllib.error.HTTPError:
+                return process
+            except OSError:
+                time.sleep(0.05)
+            else:
+                return process
+        raise RuntimeError(f"{command[0]} did not start")
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+@contextlib.contextmanager
+def staged(work: Path) -> Iterator[Stage]:
+    """Registry, charts, signatures, trust files; everything is stopped at the end."""
+    stage = Stage(work)
+    (work / "home").mkdir()
+    try:
+        _registry(stage)
+        _charts(stage)
+        yield stage
+    finally:
+        for process in stage.processes:
+            process.terminate()
+        for process in stage.processes:
+            process.wait(20)
+
+
+def _registry(stage: Stage) -> None:
+    registry = stage.peer("registry-3.1.1")
+    if registry is None:
+        raise SystemExit("make bench needs the peers: python -m tests.peers --bench says what is missing")
+    stage.host = f"127.0.0.1:{free_port()}"
+    config = stage.work / "registry.yaml"
+    config.write_text(
+        f"version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\nstorage: {{filesystem: {{rootdirectory: {stage.work / 'data'}}}}}\nhttp: {{addr: '{stage.host}'}}\n"
+    )
+    stage.start(registry, "serve", config, url=f"http://{stage.host}/v2/")
+
+
+def _charts(stage: Stage) -> None:
+    work, connections = stage.work, connect()
+    maker = generate_key("bench <bench@example.test>")
+    (work / "team.asc").write_bytes(maker.public)
+    (work / "ci.key").write_bytes(private_pem(pair(), b""))
+    (work / "ci.pub").write_bytes(public_pem(pair().public))
+    key = SecretKey(maker.secret, "bench")
+    from verifier.charts.provenance import write_provenance
+
+    for index in range(CHARTS):
+        data = archive(version=f"1.0.{index}", files={f"templates/t{n}.yaml": b"kind: ConfigMap\n" * 40 for n in range(20)})
+        facts = read_archive(data, where="x").facts
+        prov = sign_text(write_provenance(facts, sha256(data)), key, passphrase=None)
+        if index == 0:
+            (work / "web-1.0.0.tgz").write_bytes(data)
+            (work / "web-1.0.0.tgz.prov").write_bytes(prov)
+        digest = publish(connections, stage.host, data, tag=f"1.0.{index}", prov=prov)
+        sign(connections, stage.host, digest, pair())
+        stage.digests.append(str(digest))
+    (work / "policy.yaml").write_text(
+        "apiVersion: verifier/v1\nkind: ChartPolicy\nmetadata: {name: bench}\ntrust: {ci: {key: {file: ci.pub}}}\nrules:\n"
+        f'  - {{name: all, charts: ["oci://{stage.host}/acme/*"], require: {{signed: {{by: ci}}}}}}\n'
+    )
+    if shutil.which("gpg"):
+        (work / "g").mkdir(mode=0o700)
+        stage.run("gpg", "--homedir", "g", "--batch", "--import", "team.asc")
+        (work / "team.gpg").write_bytes(stage.run("gpg", "--homedir", "g", "--batch", "--export").stdout)
+    connections.close()
+
+
+def chart_file() -> ChartFile:
+    """A chart in memory."""
+    data = archive()
+    return ChartFile(path="web-1.4.2.tgz", digest=sha256(data), facts=read_archive(data, where="x").facts, archive=data)
+
+
+__all__ = ["CHARTS", "VERIFIER", "Stage", "chart_file", "free_port", "pair", "pgp", "staged"]
