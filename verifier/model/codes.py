@@ -108,6 +108,7 @@ BUNDLE_UNSUPPORTED = _failed(
 KEY_UNKNOWN = _failed("key-unknown", "No key of the policy verifies this signature; if the signer is trusted, add the public key.")
 KEY_OUTSIDE_WINDOW = _failed("key-outside-window", "The key is outside its validity window in the policy; use a current key.")
 SUBJECT_MISMATCH = _failed("subject-mismatch", "The signature is valid but for other bytes; it was copied from another chart.")
+EVIDENCE_UNUSED = _failed("evidence-unused", "The policy trusts no key of this kind, so this evidence was not read; it neither helps nor harms.")
 EVIDENCE_FOREIGN = _failed("evidence-foreign", "An attached artifact of a type that is not judged; it neither helps nor harms.")
 
 # Failed: requirements of the policy.

@@ -12,6 +12,7 @@ import ssl
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -86,12 +87,32 @@ class TlsSettings:
 Observer = Callable[[str], None]
 
 
+class LazyTls:
+    """A TLS context, made when the first https registry is met: reading the system's certificates takes tens of milliseconds.
+
+    Files that the user names are read at once, so that a wrong one is an error and not a surprise.
+    """
+
+    def __init__(self, tls: TlsSettings) -> None:
+        self._settings = tls
+        self._context = tls_context(tls) if tls.ca_file or tls.cert_file else None
+        self._lock = threading.Lock()
+
+    @property
+    def context(self) -> ssl.SSLContext:
+        """The context; the same one every time."""
+        with self._lock:
+            if self._context is None:
+                self._context = tls_context(self._settings)
+            return self._context
+
+
 class HttpTransport:
     """The transport over urllib3, safe to share between threads."""
 
     def __init__(self, *, egress: Egress, tls: TlsSettings | None = None, observe: Observer | None = None) -> None:
         self._egress = egress
-        self._context = tls_context(tls or TlsSettings())
+        self._tls = LazyTls(tls or TlsSettings())
         self._observe = observe
         self._pools: dict[str, urllib3.HTTPConnectionPool] = {}
         self._lock = threading.Lock()
@@ -145,7 +166,7 @@ class HttpTransport:
     def _new_pool(self, scheme: str, host: str, port: int) -> urllib3.HTTPConnectionPool:
         address = self._egress.judge(host, port)
         if scheme == "https":
-            return GuardedHTTPSPool(address, port, maxsize=_POOL_SIZE, retries=False, ssl_context=self._context, server_hostname=host, assert_hostname=host)
+            return GuardedHTTPSPool(address, port, maxsize=_POOL_SIZE, retries=False, ssl_context=self._tls.context, server_hostname=host, assert_hostname=host)
         return GuardedHTTPPool(address, port, maxsize=_POOL_SIZE, retries=False)
 
     def _note(self, line: str) -> None:
@@ -153,6 +174,7 @@ class HttpTransport:
             self._observe(masked(line))
 
 
+@lru_cache(maxsize=4096)
 def origin_of(url: str) -> str:
     """`scheme://host:port` with the port always written."""
     split = urlsplit(url)

@@ -14,7 +14,7 @@ from verifier.model import codes, limits
 from verifier.model.errors import InconclusiveError
 from verifier.net.deadline import Deadline
 from verifier.net.egress import Egress
-from verifier.net.transport import Response, TlsSettings, tls_context
+from verifier.net.transport import LazyTls, Response, TlsSettings
 from verifier.net.watchdog import WATCHDOG, GuardedHTTPPool, GuardedHTTPSPool
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class WebClient:
     def __init__(self, *, egress: Egress, tls: TlsSettings) -> None:
         self._egress = egress
         self._tls = tls
-        self._context = tls_context(tls)
+        self._lazy = LazyTls(tls)
 
     def get(self, url: str, query: list[tuple[str, str]], headers: Mapping[str, str], deadline: Deadline) -> Response:
         """GET with a query; raises InconclusiveError."""
@@ -48,8 +48,8 @@ class WebClient:
         try:
             with requests.Session() as session:
                 session.trust_env = False
-                session.mount("https://", _adapter({"server_hostname": host, "assert_hostname": host, "ssl_context": self._context}))
-                session.mount("http://", _adapter({}))
+                secure = {"server_hostname": host, "assert_hostname": host, "ssl_context": self._lazy.context} if split.scheme == "https" else {}
+                session.mount(f"{split.scheme}://", _adapter(secure))
                 with (
                     WATCHDOG.until(deadline.at),
                     session.request(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
 from verifier.formats.json import parse_json
@@ -20,10 +21,10 @@ from verifier.model.reference import DOCKER_HUB
 from verifier.net.deadline import Deadline
 from verifier.net.egress import Egress
 from verifier.net.transport import Request, Response, TlsSettings, Transport, origin_of
-from verifier.net.web import WebClient
-from verifier.oci.authorization import Authorizer
-from verifier.oci.challenge import choose
 from verifier.oci.credentials import Credentials
+
+if TYPE_CHECKING:
+    from verifier.oci.authorization import Authorizer
 
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -46,7 +47,7 @@ class Session:
         self._transport = transport
         self._credentials = credentials
         self._settings = settings
-        self._authorizer = Authorizer(WebClient(egress=settings.egress, tls=settings.tls))
+        self._authorizer: Authorizer | None = None
         self._answers: dict[tuple[str, str], str] = {}
         self._lock = threading.Lock()
         self.referrers_api: dict[str, bool] = {}  # per registry host, learnt once; absent is unknown
@@ -69,15 +70,17 @@ class Session:
         return self._answer_challenge(key, registry, request, response, (deadline, limit)) or response
 
     def _answer_challenge(self, key: tuple[str, str], registry: str, request: Request, refused: Response, bounds: tuple[Deadline, int]) -> Response | None:
+        from verifier.oci.challenge import choose  # an anonymous registry never asks
+
         challenge = choose(refused.headers.get("www-authenticate", ""))
         if challenge is None or origin_of(refused.url) != key[0]:
             return None
         with self._lock:
             stale = self._answers.pop(key, None)
         if stale is not None:
-            self._authorizer.forget(stale)
+            self._authorization().forget(stale)
         credential = self._credentials.find(registry, key[1])
-        answer = self._authorizer.answer(challenge, request.url, credential, bounds[0])
+        answer = self._authorization().answer(challenge, request.url, credential, bounds[0])
         if answer is None:
             return None
         response = self._follow(_authorized(request, answer), *bounds)
@@ -85,6 +88,15 @@ class Session:
             with self._lock:
                 self._answers[key] = answer
         return response
+
+    def _authorization(self) -> Authorizer:
+        from verifier.net.web import WebClient
+        from verifier.oci.authorization import Authorizer
+
+        with self._lock:
+            if self._authorizer is None:
+                self._authorizer = Authorizer(WebClient(egress=self._settings.egress, tls=self._settings.tls))
+            return self._authorizer
 
     def _follow(self, request: Request, deadline: Deadline, limit: int) -> Response:
         response = self._transport.send(request, deadline, limit)

@@ -6,19 +6,20 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from verifier.model.reference import LayoutReference, Reference
 from verifier.net.deadline import Deadline
-from verifier.oci.cache import CachedSource, ContentCache
-from verifier.oci.layout import ImageLayout
 from verifier.oci.repository import Repository
 from verifier.oci.session import Session
 from verifier.oci.source import Source, Target
 
+if TYPE_CHECKING:
+    from verifier.oci.cache import ContentCache
+
 _T = TypeVar("_T")
 _R = TypeVar("_R")
-_THREADS = 32
+_THREADS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,11 @@ class Connections:
     def source(self, reference: Reference | LayoutReference, deadline: Deadline) -> Source:
         """Where the reference is read from."""
         target = self.target(reference, deadline)
-        return CachedSource(target, self.cache) if self.cache is not None and isinstance(reference, Reference) else target
+        if self.cache is None or not isinstance(reference, Reference):
+            return target
+        from verifier.oci.cache import CachedSource
+
+        return CachedSource(target, self.cache)
 
     def target(self, reference: Reference | LayoutReference, deadline: Deadline) -> Target:
         """Where the reference is written to."""
@@ -40,6 +45,8 @@ class Connections:
             case Reference():
                 return Repository(self.session, reference.registry, reference.repository, deadline)
             case LayoutReference():
+                from verifier.oci.layout import ImageLayout
+
                 return ImageLayout(Path(reference.path))
 
     def start(self, work: Callable[[], _R]) -> Future[_R]:

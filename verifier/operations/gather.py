@@ -25,6 +25,9 @@ from verifier.operations.resolve import Pinned, read_local
 EVIDENCE_TYPES = (*BUNDLES, HELM_PROVENANCE)
 
 Found = Evidence | Rejection | Gap
+# The media types that are worth a request: what no anchor of the policy could prove is listed and not read.
+Wanted = frozenset[str]
+EVERYTHING: Wanted = frozenset(EVIDENCE_TYPES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +55,10 @@ class EvidenceFiles:
         )
 
 
-def gather(pinned: Pinned, connections: Connections, listing: Referrers) -> Gathered:
+def gather(pinned: Pinned, connections: Connections, listing: Referrers, wanted: Wanted) -> Gathered:
     """All evidence for a manifest in a registry or layout; never raises on what it meets."""
-    layer = connections.start(lambda: _provenance_layer(pinned)) if pinned.provenance is not None else None
-    found = _read_referrers(pinned, listing, connections)
+    layer = connections.start(lambda: _provenance_layer(pinned, wanted)) if pinned.provenance is not None else None
+    found = _read_referrers(pinned, listing, connections, wanted)
     return sort_found([layer.result(), *found] if layer is not None else found)
 
 
@@ -85,15 +88,17 @@ def sort_found(found: Sequence[Found]) -> Gathered:
     )
 
 
-def _provenance_layer(pinned: Pinned) -> Found:
+def _provenance_layer(pinned: Pinned, wanted: Wanted) -> Found:
     layer = pinned.provenance
     assert layer is not None
     where = f"{pinned.source.where}@{pinned.fetched.digest.short}"
     location = Location(kind=Kind.PROV_LAYER, where=where, digest=layer.digest, media_type=HELM_PROVENANCE)
+    if HELM_PROVENANCE not in wanted:
+        return _unused(location)
     return _guarded(location, lambda: Evidence(location=location, media_type=HELM_PROVENANCE, payload=pinned.source.blob(layer, limits.PROVENANCE_BYTES)))
 
 
-def _read_referrers(pinned: Pinned, listing: Referrers, connections: Connections) -> list[Found]:
+def _read_referrers(pinned: Pinned, listing: Referrers, connections: Connections, wanted: Wanted) -> list[Found]:
     distinct = {item.digest: item for item in listing.descriptors if item.digest != pinned.fetched.digest}
     ordered = sorted(distinct.values(), key=lambda item: item.artifact_type not in EVIDENCE_TYPES)
     found: list[Found] = list(listing.gaps)
@@ -102,16 +107,16 @@ def _read_referrers(pinned: Pinned, listing: Referrers, connections: Connections
         found.append(Gap(kind="referrers", where=pinned.source.where, code=codes.EVIDENCE_LIMIT, reason=reason))
     chosen = ordered[: limits.REFERRERS]
     if chosen:
-        found += connections.side_by_side(lambda item: _read_referrer(pinned, listing.kind, item), chosen)
+        found += connections.side_by_side(lambda item: _read_referrer(pinned, listing.kind, item, wanted), chosen)
     return _within_total(found, pinned.source.where)
 
 
-def _read_referrer(pinned: Pinned, kind: Kind, descriptor: Descriptor) -> Found:
+def _read_referrer(pinned: Pinned, kind: Kind, descriptor: Descriptor, wanted: Wanted) -> Found:
     location = Location(kind=kind, where=pinned.source.where, digest=descriptor.digest, media_type=descriptor.artifact_type or "")
-    return _guarded(location, lambda: _referrer(pinned, kind, descriptor))
+    return _guarded(location, lambda: _referrer(pinned, kind, descriptor, wanted))
 
 
-def _referrer(pinned: Pinned, kind: Kind, descriptor: Descriptor) -> Found:
+def _referrer(pinned: Pinned, kind: Kind, descriptor: Descriptor, wanted: Wanted) -> Found:
     manifest = read_manifest(pinned.source.manifest(descriptor.digest).data, where=f"{pinned.source.where}@{descriptor.digest.short}")
     media_type = _evidence_type(manifest)
     location = Location(kind=kind, where=pinned.source.where, digest=descriptor.digest, media_type=media_type)
@@ -122,8 +127,14 @@ def _referrer(pinned: Pinned, kind: Kind, descriptor: Descriptor) -> Found:
         return Rejection(scheme=None, code=codes.SUBJECT_MISMATCH, reason=f"it is listed here but refers to {subject}", location=location)
     if len(manifest.layers) != 1:
         return Rejection(scheme=None, code=codes.BUNDLE_MALFORMED, reason=f"{len(manifest.layers)} layers, expected one", location=location)
+    if media_type not in wanted:
+        return _unused(location)
     payload = pinned.source.blob(manifest.layers[0], limits.EVIDENCE_BYTES)
     return Evidence(location=location, media_type=media_type, payload=payload, annotations=manifest.annotations)
+
+
+def _unused(location: Location) -> Rejection:
+    return Rejection(scheme=None, code=codes.EVIDENCE_UNUSED, reason="not read: the policy trusts no key of this kind", location=location)
 
 
 def _evidence_type(manifest: object) -> str:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from verifier.model import codes, limits
 from verifier.model.errors import MisuseError
 from verifier.operations.resolve import read_local
-from verifier.operations.signing import write_new
 
 if TYPE_CHECKING:
     from verifier.schemes.openpgp.certificates import Certificate
@@ -50,6 +49,7 @@ def describe_keys(path: Path) -> list[KeyLine]:
 
 def generate_pair(prefix: Path, password: bytes, *, force: bool = False) -> tuple[Path, Path]:
     """Write PREFIX.key (encrypted, mode 0600) and PREFIX.pub; raises MisuseError `write-failed` if one is there."""
+    from verifier.operations.signing import write_new
     from verifier.signers.key import generate_key, private_pem
     from verifier.signers.public import public_pem
 

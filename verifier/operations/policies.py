@@ -15,7 +15,6 @@ from verifier.model import codes, limits
 from verifier.model.errors import MisuseError
 from verifier.operations.resolve import read_local
 from verifier.policy.document import Policy, TrustEntry, TrustKind
-from verifier.policy.loader import load_policy
 from verifier.trust.anchors import KEY, OPENPGP, Anchor, TrustMaterial
 
 
@@ -30,6 +29,8 @@ class LoadedPolicy:
 
 def load(path: Path) -> LoadedPolicy:
     """Load a policy file; raises MisuseError `policy-invalid`, `trust-invalid`, `key-unsupported` or `file-unreadable`."""
+    from verifier.policy.loader import load_policy  # trust flags need no loader
+
     policy = load_policy(read_local(path, limits.POLICY_BYTES), where=str(path))
     return with_trust(policy, base=path.parent)
 

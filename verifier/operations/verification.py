@@ -22,12 +22,12 @@ from verifier.model.reference import FileReference, LayoutReference, Reference
 from verifier.net.deadline import Deadline
 from verifier.oci.manifest import HELM_PROVENANCE
 from verifier.operations.connections import Connections
-from verifier.operations.gather import EvidenceFiles, Gathered, as_gap, gather, gather_files, joined
+from verifier.operations.gather import EVERYTHING, EvidenceFiles, Gathered, Wanted, as_gap, gather, gather_files, joined
 from verifier.operations.policies import LoadedPolicy
 from verifier.operations.resolve import Pinned, read_chart, read_file, resolve
 from verifier.policy.engine import decide
 from verifier.schemes.scheme import Scheme
-from verifier.trust.anchors import TrustMaterial
+from verifier.trust.anchors import KEY, OPENPGP, TrustMaterial
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +45,7 @@ Examined = tuple[Artifact | None, Gathered]
 
 def verify(request: Request, loaded: LoadedPolicy, connections: Connections, options: Options) -> Decision:
     """The decision for one chart; raises MisuseError only."""
-    return judge(request, examine(request, connections, options), loaded, options)
+    return judge(request, examine(request, connections, options, wanted(loaded.trust)), loaded, options)
 
 
 def judge(request: Request, examined: Examined, loaded: LoadedPolicy, options: Options) -> Decision:
@@ -73,7 +73,7 @@ def verify_all(requests: Sequence[Request], loaded: LoadedPolicy, connections: C
         return list(pool.map(one, requests))
 
 
-def examine(request: Request, connections: Connections, options: Options) -> Examined:
+def examine(request: Request, connections: Connections, options: Options, media_types: Wanted = EVERYTHING) -> Examined:
     """Resolve and gather: the artifact, if it can be had and is sound, and what lies around it."""
     reference = request.reference
     try:
@@ -82,7 +82,7 @@ def examine(request: Request, connections: Connections, options: Options) -> Exa
                 return read_file(reference), gather_files(options.files.beside(reference.path))
             case Reference() | LayoutReference():
                 pinned = resolve(reference, connections.source(reference, Deadline.after(options.seconds)))
-                return examine_pinned(pinned, connections, options)
+                return examine_pinned(pinned, connections, options, media_types)
     except (FailedError, InconclusiveError) as error:
         return without_chart(error, str(reference))
 
@@ -103,6 +103,12 @@ def prove(evidence: Sequence[Evidence], artifact: Artifact | None, trust: TrustM
     return tuple(item for item in results if isinstance(item, Claim)), tuple(item for item in results if isinstance(item, Rejection))
 
 
+def wanted(trust: TrustMaterial) -> Wanted:
+    """The evidence that some anchor could prove; for the rest a request would be in vain."""
+    provenance = frozenset((HELM_PROVENANCE,)) if trust.of_kind(OPENPGP) else frozenset()
+    return provenance | (EVERYTHING - {HELM_PROVENANCE} if trust.of_kind(KEY) else frozenset())
+
+
 @lru_cache(maxsize=32)
 def scheme_for(media_type: str) -> Scheme:
     """The scheme that judges a media type; imported when its first evidence is met, so that nobody pays for another's."""
@@ -115,7 +121,7 @@ def scheme_for(media_type: str) -> Scheme:
     return SigstoreScheme()
 
 
-def examine_pinned(pinned: Pinned, connections: Connections, options: Options) -> Examined:
+def examine_pinned(pinned: Pinned, connections: Connections, options: Options, media_types: Wanted = EVERYTHING) -> Examined:
     """Fetch the chart and what refers to it, side by side."""
     given = gather_files(options.files)
     listing = connections.start(lambda: pinned.source.referrers(pinned.fetched.digest))
@@ -123,7 +129,7 @@ def examine_pinned(pinned: Pinned, connections: Connections, options: Options) -
         artifact, bad = _chart(pinned, connections)
     except (FailedError, InconclusiveError) as error:
         artifact, bad = without_chart(error, str(pinned.reference))
-    return artifact, joined(bad, joined(given, gather(pinned, connections, listing.result())))
+    return artifact, joined(bad, joined(given, gather(pinned, connections, listing.result(), media_types)))
 
 
 def _chart(pinned: Pinned, connections: Connections) -> Examined:

@@ -24,7 +24,7 @@ from verifier.net.deadline import Deadline
 from verifier.operations.connections import Connections
 from verifier.operations.policies import LoadedPolicy
 from verifier.operations.resolve import Pinned, resolve
-from verifier.operations.verification import Options, examine_pinned, judge, without_chart
+from verifier.operations.verification import Options, examine_pinned, judge, scheme_for, wanted, without_chart
 from verifier.report.codec import encode
 from verifier.server.cache import Answered, DecisionCache, Key, cache_key, ending
 from verifier.server.metrics import Metrics
@@ -34,7 +34,7 @@ from verifier.server.metrics import Metrics
 class ServiceSettings:
     """Times in seconds. `slots`: decisions in hand at once; `patience`: how long a caller waits for a slot."""
 
-    slots: int = 32
+    slots: int = 16
     seconds: float = 8.0
     patience: float = 2.0
     unsafe: tuple[str, ...] = ()
@@ -50,6 +50,9 @@ class DecisionService:
         self._connections = connections
         self._settings = settings
         self._cache = DecisionCache()
+        self._wanted = wanted(loaded.trust)
+        for media_type in self._wanted:
+            scheme_for(media_type)  # imported now, not by the first caller
         self._threads = ThreadPoolExecutor(settings.slots, thread_name_prefix="decision")
         self._slots = asyncio.Semaphore(settings.slots)
 
@@ -113,7 +116,7 @@ class DecisionService:
         return self._cache.once(key, lambda: self._make(request, pinned, key, options), left)
 
     def _make(self, request: Request, pinned: Pinned, key: Key, options: Options) -> Answered:
-        return self._kept(key, judge(request, examine_pinned(pinned, self._connections, options), self.loaded, options))
+        return self._kept(key, judge(request, examine_pinned(pinned, self._connections, options, self._wanted), self.loaded, options))
 
     def _kept(self, key: Key | None, decision: Decision) -> Answered:
         now = self._settings.clock()

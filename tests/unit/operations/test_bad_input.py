@@ -11,8 +11,8 @@ import pytest
 
 from tests.simulators.registry import INDEX, MANIFEST, SimulatedRegistry, Switches, simulated
 from tests.support.charts import archive, chart_yaml, evil_archive, member, raw_tar
-from tests.support.signers import pair
-from tests.support.world import ask, code_names, connect, key_policy, publish, sign
+from tests.support.signers import pair, pgp
+from tests.support.world import ask, code_names, connect, key_policy, policy, publish, sign
 from verifier.attest.bundle import MEDIA_TYPE as BUNDLE
 from verifier.charts.archive import read_archive
 from verifier.formats.json import dump_go_json
@@ -241,10 +241,37 @@ def test_a_referrers_look_up_that_fails_is_not_unsigned() -> None:
         expect(asked(registry), Outcome.INCONCLUSIVE, "registry-error")
 
 
-def test_a_provenance_layer_that_cannot_be_had() -> None:
+OPENPGP_POLICY = """\
+apiVersion: verifier/v1
+kind: ChartPolicy
+metadata: {name: test}
+trust: {team: {openpgp: {keyring: team.asc, anyKey: true}}}
+rules:
+  - name: ours
+    charts: ["oci://HOST/acme/*"]
+    require: {signed: {by: team}}
+"""
+
+
+def test_a_provenance_layer_that_cannot_be_had(tmp_path: Path) -> None:
+    (tmp_path / "team.asc").write_bytes(pgp().public)
     with simulated() as registry:
         stored(registry, manifest(layers=[descriptor(HELM_CHART, CHART), PROV])[0], CHART, CONFIG)
-        expect(asked(registry), Outcome.INCONCLUSIVE, "not-found")
+        loaded = policy(OPENPGP_POLICY.replace("HOST", registry.host), tmp_path)
+        expect(ask(f"oci://{registry.host}/acme/web:1.4.2", loaded, connect()), Outcome.INCONCLUSIVE, "not-found")
+
+
+def test_evidence_that_no_anchor_could_prove_is_listed_and_not_read(tmp_path: Path, good: bytes) -> None:
+    (tmp_path / "team.asc").write_bytes(pgp().public)
+    with simulated() as registry:
+        digest = stored(registry, manifest(layers=[descriptor(HELM_CHART, CHART), PROV])[0], CHART, CONFIG, b"prov")
+        decision = asked(registry)
+        assert (decision.outcome, code_names(decision)) == (Outcome.DENIED, {"signer-not-allowed", "evidence-unused"})
+        assert not [path for path in registry.paths() if str(sha256(b"prov")) in path]
+        attached(registry, digest, good)
+        loaded = policy(OPENPGP_POLICY.replace("HOST", registry.host), tmp_path)
+        decision = ask(f"oci://{registry.host}/acme/web:1.4.2", loaded, connect())
+        assert (decision.outcome, code_names(decision)) == (Outcome.DENIED, {"signer-not-allowed", "evidence-unused", "provenance-malformed"})
 
 
 def test_the_same_through_a_real_registry(registry: str, tmp_path: Path) -> None:
