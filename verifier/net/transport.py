@@ -10,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import ssl
 import threading
+import time
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -35,6 +37,8 @@ from verifier.net.watchdog import WATCHDOG, GuardedHTTPPool, GuardedHTTPSPool
 
 _CHUNK = 256 * 1024
 _POOL_SIZE = 32
+_ADDRESS_SECONDS = 60.0  # a name is resolved and judged anew after this, since registries move
+_ORIGINS = 256  # pools kept; whoever asks about ever new hosts must not fill our memory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +111,15 @@ class LazyTls:
             return self._context
 
 
+@dataclass(frozen=True, slots=True)
+class _Pool:
+    """The connections to one origin, the address that was judged, and until when that holds."""
+
+    pool: urllib3.HTTPConnectionPool
+    address: str
+    ends: float
+
+
 class HttpTransport:
     """The transport over urllib3, safe to share between threads."""
 
@@ -114,7 +127,7 @@ class HttpTransport:
         self._egress = egress
         self._tls = LazyTls(tls or TlsSettings())
         self._observe = observe
-        self._pools: dict[str, urllib3.HTTPConnectionPool] = {}
+        self._pools: OrderedDict[str, _Pool] = OrderedDict()
         self._lock = threading.Lock()
 
     def send(self, request: Request, deadline: Deadline, limit: int) -> Response:
@@ -131,8 +144,8 @@ class HttpTransport:
     def close(self) -> None:
         """Close all connections."""
         with self._lock:
-            for pool in self._pools.values():
-                pool.close()
+            for entry in self._pools.values():
+                entry.pool.close()
             self._pools.clear()
 
     def _exchange(self, request: Request, deadline: Deadline, limit: int, *, again: bool) -> Response:
@@ -150,21 +163,37 @@ class HttpTransport:
             # AttributeError: http.client meets a connection that the watchdog has closed.
             if again and isinstance(error, ProtocolError) and deadline.remaining > 0:
                 return self._exchange(request, deadline, limit, again=False)
+            if isinstance(error, NewConnectionError | ConnectTimeoutError):
+                self._forget(request.url)
             raise _translated(error, deadline, where) from error
 
     def _pool(self, url: str) -> tuple[urllib3.HTTPConnectionPool, str]:
         split = urlsplit(url)
         host, port = split.hostname or "", split.port or (443 if split.scheme == "https" else 80)
         with self._lock:
-            pool = self._pools.get(origin_of(url))
-        if pool is None:
-            pool = self._new_pool(split.scheme, host, port)
-            with self._lock:
-                pool = self._pools.setdefault(origin_of(url), pool)
-        return pool, split.netloc.rpartition("@")[2]
+            entry = self._pools.get(origin_of(url))
+        if entry is None or entry.ends < time.monotonic():
+            entry = self._renewed(origin_of(url), entry, (split.scheme, host, port))
+        return entry.pool, split.netloc.rpartition("@")[2]
 
-    def _new_pool(self, scheme: str, host: str, port: int) -> urllib3.HTTPConnectionPool:
-        address = self._egress.judge(host, port)
+    def _renewed(self, origin: str, old: _Pool | None, target: tuple[str, str, int]) -> _Pool:
+        """Resolve and judge anew; the connections are kept as long as the name means the same address."""
+        address = self._egress.judge(*target[1:])
+        pool = old.pool if old is not None and old.address == address else self._new_pool(*target, address)
+        entry = _Pool(pool, address, time.monotonic() + _ADDRESS_SECONDS)
+        with self._lock:
+            self._pools[origin] = entry
+            self._pools.move_to_end(origin)
+            while len(self._pools) > _ORIGINS:
+                self._pools.popitem(last=False)[1].pool.close()
+        return entry
+
+    def _forget(self, url: str) -> None:
+        """After a connection that could not be made, the name is looked up again."""
+        with self._lock:
+            self._pools.pop(origin_of(url), None)
+
+    def _new_pool(self, scheme: str, host: str, port: int, address: str) -> urllib3.HTTPConnectionPool:
         if scheme == "https":
             return GuardedHTTPSPool(address, port, maxsize=_POOL_SIZE, retries=False, ssl_context=self._tls.context, server_hostname=host, assert_hostname=host)
         return GuardedHTTPPool(address, port, maxsize=_POOL_SIZE, retries=False)

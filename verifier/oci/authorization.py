@@ -29,6 +29,7 @@ from verifier.oci.credentials import Basic, Credential, IdentityToken, RegistryT
 
 _DEFAULT_LIFE = 60.0  # the specification's default for expires_in, in seconds
 _SKEW = 10.0
+_TOKENS = 4096
 # Registries whose token server lives under another registrable domain.
 _PAIRS = {"registry-1.docker.io": ("auth.docker.io",), "registry.gitlab.com": ("gitlab.com",)}
 # Two-label public suffixes under which strangers register names; a shared parent there means nothing.
@@ -78,6 +79,9 @@ class Authorizer:
             token = _read_token(self._request(realm, service, scope, credential, deadline), realm)
             with self._lock:
                 self._tokens[key] = token
+                if len(self._tokens) > _TOKENS:  # whoever asks about ever new repositories must not fill our memory
+                    self._tokens.clear()
+                    self._locks.clear()
             return token.value
 
     def _request(self, realm: str, service: str, scope: str, credential: Credential | None, deadline: Deadline) -> Response:

@@ -66,14 +66,13 @@ def added(descriptors: Sequence[Descriptor], new: Descriptor) -> tuple[Descripto
 
 def _by_api(repository: Repository, digest: Digest) -> Referrers | None:
     """The API's list; None when the registry does not offer it."""
-    api, registry = repository.session.referrers_api, repository.registry
     response = repository.send(Request(method="GET", url=repository.url(f"referrers/{digest}"), headers={"Accept": INDEX}), limits.MANIFEST_BYTES)
     if response.status == 404 and registry_error(response)[0] == "NAME_UNKNOWN":
         return Referrers(descriptors=(), kind=Kind.REFERRER)  # no such repository: says nothing about the API
     supported = response.status == 200 and response.media_type == INDEX
     if not supported and response.status != 200 and response.status not in _UNSUPPORTED:
         raise refusal(response, "referrers")
-    api.setdefault(registry, supported)
+    repository.session.referrers_api.learn(repository.registry, supported)
     if not supported:
         return None
     found = list(_read_index(response, repository))

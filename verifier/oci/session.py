@@ -9,6 +9,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from verifier.oci.authorization import Authorizer
 
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+_LEARNT_SECONDS = 600.0
+_REMEMBERED = 4096
 _REDIRECTS = (301, 302, 303, 307, 308)
 
 
@@ -40,6 +44,27 @@ class SessionSettings:
     loopback_tls: bool = False
 
 
+class Learnt:
+    """Which registries offer the referrers API: learnt once, forgotten after ten minutes, since registries are upgraded."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[str, tuple[bool, float]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, registry: str) -> bool | None:
+        """None: unknown."""
+        with self._lock:
+            supported, ends = self._known.get(registry, (None, 0.0))
+        return supported if ends > time.monotonic() else None
+
+    def learn(self, registry: str, supported: bool) -> None:
+        """Remember an answer."""
+        with self._lock:
+            self._known[registry] = (supported, time.monotonic() + _LEARNT_SECONDS)
+            while len(self._known) > _REMEMBERED:
+                self._known.popitem(last=False)
+
+
 class Session:
     """Shared by all repositories of a process: connections, tokens, and what was learnt about each registry."""
 
@@ -48,9 +73,9 @@ class Session:
         self._credentials = credentials
         self._settings = settings
         self._authorizer: Authorizer | None = None
-        self._answers: dict[tuple[str, str], str] = {}
+        self._answers: OrderedDict[tuple[str, str], str] = OrderedDict()
         self._lock = threading.Lock()
-        self.referrers_api: dict[str, bool] = {}  # per registry host, learnt once; absent is unknown
+        self.referrers_api = Learnt()
 
     def base(self, registry: str) -> str:
         """The URL of a registry's API root."""
@@ -87,6 +112,8 @@ class Session:
         if response.status not in (401, 403):
             with self._lock:
                 self._answers[key] = answer
+                while len(self._answers) > _REMEMBERED:
+                    self._answers.popitem(last=False)
         return response
 
     def _authorization(self) -> Authorizer:

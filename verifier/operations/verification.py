@@ -25,7 +25,9 @@ from verifier.operations.connections import Connections
 from verifier.operations.gather import EVERYTHING, EvidenceFiles, Gathered, Wanted, as_gap, gather, gather_files, joined
 from verifier.operations.policies import LoadedPolicy
 from verifier.operations.resolve import Pinned, read_chart, read_file, resolve
+from verifier.policy.document import Rule
 from verifier.policy.engine import decide
+from verifier.policy.select import select_rule
 from verifier.schemes.scheme import Scheme
 from verifier.trust.anchors import KEY, OPENPGP, TrustMaterial
 
@@ -45,7 +47,14 @@ Examined = tuple[Artifact | None, Gathered]
 
 def verify(request: Request, loaded: LoadedPolicy, connections: Connections, options: Options) -> Decision:
     """The decision for one chart; raises MisuseError only."""
+    if not speaks_of(loaded, request):
+        return judge(request, (None, Gathered()), loaded, options)
     return judge(request, examine(request, connections, options, wanted(loaded.trust)), loaded, options)
+
+
+def speaks_of(loaded: LoadedPolicy, request: Request) -> bool:
+    """Whether a rule covers the request; if none does it is denied, and no packet goes to a host that the policy does not name."""
+    return isinstance(select_rule(loaded.policy, Facts(request=request, artifact=None)), Rule)
 
 
 def judge(request: Request, examined: Examined, loaded: LoadedPolicy, options: Options) -> Decision:

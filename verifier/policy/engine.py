@@ -1,8 +1,9 @@
 """Deciding: pure, total, and the only user of `now`.
 
-1. No artifact: what kept it from us decides (semantics 20, 21).
-2. The deny list beats everything else; signers on it do not count (semantics 16).
-3. The winning rule: most specific scope, then context (semantics 1, 15). None, or context missing: denied.
+1. The winning rule: most specific scope, then context (semantics 1, 15). None, or context missing: denied, and the caller
+   can know that without asking any registry.
+2. No artifact: what kept it from us decides (semantics 20, 21).
+3. The deny list beats everything else; signers on it do not count (semantics 16).
 4. Binding, baseline, the rule's chart conditions and its requirement are joined by `all`; nothing else can allow.
 5. The answer holds until the first moment at which anything that it rests on may change (semantics 22).
 """
@@ -59,14 +60,14 @@ def decide(policy: Policy, facts: Facts, now: datetime, *, trust_digest: str = "
 
 
 def _judge(policy: Policy, facts: Facts, now: datetime) -> tuple[Rule | None, Check]:
-    if facts.artifact is None:  # 1
-        return None, _without_artifact(facts)
-    denied = _deny_listed(policy, facts)  # 2
-    if denied is not None:
-        return None, all_of("decision", [denied])
-    selection = select_rule(policy, facts)  # 3
+    selection = select_rule(policy, facts)  # 1
     if not isinstance(selection, Rule):
         return None, all_of("decision", [_not_selected(selection)])
+    if facts.artifact is None:  # 2
+        return selection, _without_artifact(facts)
+    denied = _deny_listed(policy, facts)  # 3
+    if denied is not None:
+        return None, all_of("decision", [denied])
     case = Case(policy=policy, rule=selection, facts=facts, artifact=facts.artifact, claims=facts.claims, now=now)
     children = [check_binding(case)]  # 4
     children += [_check(item, case, f"baseline[{index}]") for index, item in enumerate(policy.baseline)]

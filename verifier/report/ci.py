@@ -8,6 +8,7 @@ from typing import Any
 from verifier import __version__
 from verifier.model.codes import ALL
 from verifier.model.decision import Decision, Outcome
+from verifier.report.text import safe
 
 _SARIF_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 
@@ -26,7 +27,7 @@ def github_annotation(decision: Decision) -> str:
     command = {Outcome.ALLOWED: "notice", Outcome.DENIED: "error", Outcome.INCONCLUSIVE: "warning"}[decision.outcome]
     code = decision.check.code.name if decision.check.code else decision.outcome.value
     message = f"{decision.request.reference}: {decision.outcome.value}: {decision.check.reason}"
-    return f"::{command} title=verifier {code}::{_escaped(message)}"
+    return f"::{command} title=verifier {code}::{_escaped(safe(message))}"
 
 
 def _escaped(text: str) -> str:

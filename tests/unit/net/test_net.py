@@ -176,6 +176,37 @@ def test_egress_holds_for_transport_and_token_calls() -> None:
     assert caught.value.code.name == "egress-denied"
 
 
+def test_a_name_is_judged_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    judged: list[str] = []
+
+    class Counting(Egress):
+        def judge(self, host: str, port: int) -> str:
+            judged.append(host)
+            return super().judge(host, port)
+
+    with simulated(Switches(body={"x": b"y"})) as registry:
+        transport = HttpTransport(egress=Counting(allow_private=True))
+
+        def ask() -> bytes:
+            return transport.send(Request(method="GET", url=f"http://{registry.host}/x"), Deadline.after(5), 10).body
+
+        assert ask() == ask() == b"y"
+        assert len(judged) == 1
+        monkeypatch.setattr("verifier.net.transport._ADDRESS_SECONDS", -1.0)
+        monkeypatch.setattr("verifier.net.transport._ORIGINS", 1)
+        transport.close()
+        assert ask() == ask() == b"y"
+        assert len(judged) == 3
+        transport.close()
+    with pytest.raises(InconclusiveError):
+        ask()
+    before = len(judged)
+    with pytest.raises(InconclusiveError):
+        ask()
+    assert len(judged) == before + 1, "a connection that failed is looked up again"
+    transport.close()
+
+
 def test_what_is_seen_is_masked() -> None:
     lines: list[str] = []
     with simulated(Switches(body={"x": b"y"})) as registry:

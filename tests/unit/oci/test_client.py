@@ -326,7 +326,7 @@ def test_no_such_repository_says_nothing_about_the_api() -> None:
     with simulated(Switches(referrers_status=404, referrers_code="NAME_UNKNOWN")) as registry:
         target = repository(registry.host)
         assert target.referrers(BLOB.digest).descriptors == ()
-        assert target.session.referrers_api == {}
+        assert target.session.referrers_api.get(registry.host) is None
 
 
 @pytest.mark.parametrize("status, name", [(500, "registry-error"), (401, "unauthorized"), (403, "forbidden"), (429, "rate-limited")])

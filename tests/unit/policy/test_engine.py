@@ -137,6 +137,10 @@ def test_a_context_that_no_rule_names_is_denied() -> None:
     denied(judged(policy(f"    when: {{environment: prod}}\n{SIGNED_BY_ALICE}"), chart(), by_alice(), context=Context(environment="dev")), "no-rule")
 
 
+def test_a_chart_that_no_rule_names_is_denied_before_it_is_fetched() -> None:
+    denied(judged(policy(charts=f'["oci://{HOST}/other/*"]'), None), "no-rule")
+
+
 # 4. Binding
 
 

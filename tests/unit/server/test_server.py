@@ -193,11 +193,21 @@ def test_a_moved_tag_is_judged_anew(registry: str) -> None:
 
 def test_a_pinned_answer_is_kept_and_an_inconclusive_one_is_not(registry: str, tmp_path: Path) -> None:
     digest = release(registry)
-    with simulated(Switches(status={"/manifests/": 500})) as broken, serving(key_policy(registry, pair())) as api:
+    with serving(key_policy(registry, pair())) as api:
         reference = f"oci://{registry}/acme/web@{digest}"
         assert api.ask(reference)[2]["id"] == api.ask(reference)[2]["id"]
+    with simulated(Switches(status={"/manifests/": 500})) as broken, serving(key_policy(broken.host, pair())) as api:
         lost = f"oci://{broken.host}/acme/web@{digest}"
-        assert api.ask(lost)[2]["id"] != api.ask(lost)[2]["id"]
+        first, second = api.ask(lost), api.ask(lost)
+        assert (first[0], first[2]["code"]) == (503, "registry-error")
+        assert first[2]["id"] != second[2]["id"]
+
+
+def test_a_host_that_no_rule_names_is_never_asked() -> None:
+    with simulated() as stranger, serving(key_policy("reg.test", pair())) as api:
+        answer = api.ask(f"oci://{stranger.host}/acme/web:1.4.2")
+        assert (answer[0], answer[2]["code"]) == (403, "no-rule")
+        assert not stranger.requests
 
 
 def reference(**changes: Any) -> PinnedReference:
@@ -320,7 +330,7 @@ def test_a_server_asks_no_private_address_unless_told(registry: str, tmp_path: P
     with running(build_app(settings)) as host:
         answer = Api(host).ask(f"oci://{registry}/acme/web:1.4.2", token=TOKEN)
         assert (answer[0], answer[2]["code"]) == (503, "egress-denied")
-        assert Api(host).ask("oci://169.254.169.254/a:1", token=TOKEN)[2]["code"] == "egress-denied"
+        assert Api(host).ask("oci://169.254.169.254/a:1", token=TOKEN)[2]["code"] == "no-rule"
     opened = ServerSettings(policy=tmp_path / "p.yaml", allowed_hosts=frozenset({registry}))
     with running(build_app(opened)) as host:
         assert Api(host).ask(f"oci://{registry}/acme/web:1.4.2")[0] == 200
