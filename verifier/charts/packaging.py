@@ -1,7 +1,8 @@
 """Packaging a chart directory so that the same content gives the same bytes, whoever packages it, wherever and whenever.
 
 Files in sorted order below `NAME/`, mode 0644, owner 0, one timestamp, a plain ustar header, and a gzip header without name
-or time; the compressed bytes are zlib's at level 9, and another implementation of zlib may compress differently. `helm package` before 4.3 stamps the current time; ours takes SOURCE_DATE_EPOCH or 1980-01-01.
+or time. The compressed bytes are zlib's at level 9; another implementation of zlib may compress differently. `helm package`
+before 4.3 stamps the current time; ours takes SOURCE_DATE_EPOCH or 1980-01-01.
 """
 
 from __future__ import annotations

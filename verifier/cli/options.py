@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from dataclasses import fields as dataclass_fields
 from typing import Any, TypeVar
 
 import click
@@ -55,16 +56,20 @@ class Network:
 
 def network_options(command: _F) -> _F:
     """Add the network options; the command gets them as `network`."""
+    return grouped(command, "network", Network, _NETWORK)
+
+
+def grouped(command: _F, name: str, kind: type, options: tuple[Callable[[Any], Any], ...]) -> _F:
+    """Add `options`; the command gets their values as one `kind` under `name`."""
 
     def wrapped(**values: Any) -> Any:
-        names = Network.__dataclass_fields__
-        network = Network(**{name: values.pop(name) for name in names})
-        return command(network=network, **values)
+        fields = [item.name for item in dataclass_fields(kind)]
+        return command(**{name: kind(**{field: values.pop(field) for field in fields})}, **values)
 
     wrapped.__name__ = command.__name__
     wrapped.__doc__ = command.__doc__
     wrapped.__click_params__ = list(getattr(command, "__click_params__", []))  # type: ignore[attr-defined]
-    for option in reversed(_NETWORK):
+    for option in reversed(options):
         wrapped = option(wrapped)
     return wrapped  # type: ignore[return-value]
 

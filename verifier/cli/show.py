@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -13,6 +15,9 @@ from verifier.cli.trust import TrustFlags, trust_options
 from verifier.cli.verify import exit_code
 from verifier.model.context import Request
 from verifier.model.decision import Decision
+from verifier.model.reference import AnyReference
+from verifier.operations.connections import Connections
+from verifier.operations.policies import LoadedPolicy
 from verifier.operations.verification import Options
 from verifier.report.text import describe_claim, describe_rejection, explain, safe
 
@@ -63,16 +68,10 @@ def pull(target: str, trust: TrustFlags, network: Network, destination: str, **c
     """Verify TARGET under a policy, then write exactly the bytes that were verified. Denied: nothing is written."""
     from verifier.operations.pull import pull as pull_chart
 
-    reference = read_reference(target)
-    loaded = trust.load([reference])
-    warn_unsafe(network.unsafe)
-    connections = network.connect()
-    try:
+    with _asking(target, trust, network) as (reference, loaded, connections):
         request = Request(reference=reference, context=command_context(**context))
         Path(destination).mkdir(parents=True, exist_ok=True)
         pulled = pull_chart(request, loaded, connections, Options(unsafe=network.unsafe), Path(destination))
-    finally:
-        connections.close()
     if pulled.path is None:
         echo(explain(pulled.decision, colour=False), err=True)
     else:
@@ -91,20 +90,27 @@ def show(what: str, target: str, trust: TrustFlags, network: Network, **context:
     """Show Chart.yaml, values.yaml, the README or all of a chart, on verified bytes only."""
     from verifier.operations.verification import verify
 
-    reference = read_reference(target)
-    loaded = trust.load([reference])
-    warn_unsafe(network.unsafe)
-    connections = network.connect()
-    try:
+    with _asking(target, trust, network) as (reference, loaded, connections):
         request = Request(reference=reference, context=command_context(**context))
         decision = verify(request, loaded, connections, Options(unsafe=network.unsafe))
-    finally:
-        connections.close()
     if not decision.allowed or decision.artifact is None:
         echo(explain(decision, colour=use_colour(False)), err=True)
     else:
         sys.stdout.write(_chosen(decision, what))
     return exit_code(decision)
+
+
+@contextmanager
+def _asking(target: str, trust: TrustFlags, network: Network) -> Iterator[tuple[AnyReference, LoadedPolicy, Connections]]:
+    """Everything that a question needs, closed afterwards."""
+    reference = read_reference(target)
+    loaded = trust.load([reference])
+    warn_unsafe(network.unsafe)
+    connections = network.connect()
+    try:
+        yield reference, loaded, connections
+    finally:
+        connections.close()
 
 
 def _chosen(decision: Decision, what: str) -> str:

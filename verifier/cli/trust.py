@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import click
 
+from verifier.cli.options import grouped
 from verifier.model import codes
 from verifier.model.errors import MisuseError
 from verifier.model.reference import AnyReference
@@ -54,17 +55,7 @@ class TrustFlags:
 
 def trust_options(command: _F) -> _F:
     """Add --policy and the trust flags; the command gets them as `trust`."""
-
-    def wrapped(**values: Any) -> Any:
-        names = TrustFlags.__dataclass_fields__
-        return command(trust=TrustFlags(**{name: values.pop(name) for name in names}), **values)
-
-    wrapped.__name__ = command.__name__
-    wrapped.__doc__ = command.__doc__
-    wrapped.__click_params__ = list(getattr(command, "__click_params__", []))  # type: ignore[attr-defined]
-    for option in reversed(_OPTIONS):
-        wrapped = option(wrapped)
-    return wrapped  # type: ignore[return-value]
+    return grouped(command, "trust", TrustFlags, _OPTIONS)
 
 
 _OPTIONS = (

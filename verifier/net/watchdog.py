@@ -105,18 +105,8 @@ class GuardedHTTPConnection(HTTPConnection):
         super().request(*args, **kwargs)
 
 
-class GuardedHTTPSConnection(HTTPSConnection):
-    """A TLS connection that reports its socket to the watchdog."""
-
-    def connect(self) -> None:
-        """As urllib3's, then under watch."""
-        super().connect()
-        WATCHDOG.attach(self.sock)
-
-    def request(self, *args: Any, **kwargs: Any) -> None:
-        """As urllib3's, under watch also when the connection is kept alive."""
-        WATCHDOG.attach(self.sock)
-        super().request(*args, **kwargs)
+class GuardedHTTPSConnection(GuardedHTTPConnection, HTTPSConnection):
+    """The same over TLS."""
 
 
 class GuardedHTTPPool(HTTPConnectionPool):

@@ -14,7 +14,7 @@ Two rules of equal rank that could both match some reference are a tie, which is
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -114,27 +114,17 @@ def _match(pattern: Sequence[str], path: Sequence[str]) -> bool:
 
 
 def _overlap(one: Sequence[str], two: Sequence[str]) -> bool:
-    """Whether two patterns share a path, by the same table in two dimensions."""
-    open_pairs, seen = [(0, 0)], set()
-    while open_pairs:
-        pair = open_pairs.pop()
-        if pair in seen:
-            continue
-        seen.add(pair)
-        i, j = pair
-        if i == len(one) and j == len(two):
-            return True
-        if i < len(one) and one[i] == "**":
-            open_pairs += [(i + 1, j)] + ([(i, j + 1)] if j < len(two) else [])
-        if j < len(two) and two[j] == "**":
-            open_pairs += [(i, j + 1)] + ([(i + 1, j)] if i < len(one) else [])
-        if i < len(one) and j < len(two) and "**" not in (one[i], two[j]) and _segments_overlap(one[i], two[j]):
-            open_pairs.append((i + 1, j + 1))
-    return False
+    """Whether two patterns share a path."""
+    return _meet(one, two, "**", _segments_overlap)
 
 
 def _segments_overlap(one: str, two: str) -> bool:
     """Whether two segments with `*` inside share a text."""
+    return _meet(one, two, "*", str.__eq__)
+
+
+def _meet(one: Sequence[str], two: Sequence[str], run: str, agree: Callable[[str, str], bool]) -> bool:
+    """Whether two sequences share a reading, where `run` stands for any number of items: a walk over pairs of positions."""
     open_pairs, seen = [(0, 0)], set()
     while open_pairs:
         pair = open_pairs.pop()
@@ -144,10 +134,11 @@ def _segments_overlap(one: str, two: str) -> bool:
         i, j = pair
         if i == len(one) and j == len(two):
             return True
-        if i < len(one) and one[i] == "*":
-            open_pairs += [(i + 1, j)] + ([(i, j + 1)] if j < len(two) else [])
-        if j < len(two) and two[j] == "*":
-            open_pairs += [(i, j + 1)] + ([(i + 1, j)] if i < len(one) else [])
-        if i < len(one) and j < len(two) and one[i] == two[j] != "*":
+        here, there = one[i : i + 1], two[j : j + 1]
+        if here and here[0] == run:
+            open_pairs += [(i + 1, j)] + ([(i, j + 1)] if there else [])
+        if there and there[0] == run:
+            open_pairs += [(i, j + 1)] + ([(i + 1, j)] if here else [])
+        if here and there and run not in (here[0], there[0]) and agree(here[0], there[0]):
             open_pairs.append((i + 1, j + 1))
     return False
