@@ -117,7 +117,7 @@ class Stage:
     def pulled(self, name: str) -> bytes:
         """The archive that a reference holds now."""
         reference = self.reference(name)
-        return read_chart(resolve(reference, self.connections.source(reference, Deadline.after(30))), self.connections).archive
+        return read_chart(resolve(reference, self.connections.source(reference, Deadline.after(30)))).archive
 
     def policy(self, signers: Signers, denied: Digest) -> LoadedPolicy:
         """Write the policy and its trust files, and load them."""

@@ -10,7 +10,6 @@ fallback tag is last-writer-wins everywhere, so an entry is read back, and again
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Sequence
 
@@ -123,6 +122,8 @@ def _read_index(response: Response, repository: Repository) -> tuple[Descriptor,
 
 
 def _attach_by_tag(repository: Repository, subject: Digest, descriptor: Descriptor) -> None:
+    import random  # only writers pay for it
+
     tag = fallback_tag(subject)
     for attempt in range(_ATTEMPTS):
         present = _read_tag(repository, subject)

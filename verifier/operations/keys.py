@@ -25,11 +25,10 @@ class KeyLine:
 
 def read_certificates(path: Path) -> tuple[Certificate, ...]:
     """The certificates of a keyring in any form; raises MisuseError."""
-    from verifier.schemes.openpgp.certificates import is_keybox, read_keyring
-    from verifier.schemes.openpgp.gpg import export_keybox
+    from verifier.operations.policies import without_keybox
+    from verifier.schemes.openpgp.certificates import read_keyring
 
-    data = read_local(path, limits.KEYRING_BYTES)
-    return read_keyring(export_keybox(data) if is_keybox(data) else data)
+    return read_keyring(without_keybox(read_local(path, limits.KEYRING_BYTES)))
 
 
 def describe_keys(path: Path) -> list[KeyLine]:

@@ -72,10 +72,11 @@ def _bytes(entry: TrustEntry, base: Path) -> bytes:
 
         return read_keyref(entry.path or "")
     data = read_local(base / (entry.path or ""), limits.KEYRING_BYTES)
-    return _without_keybox(data) if entry.kind is TrustKind.OPENPGP else data
+    return without_keybox(data) if entry.kind is TrustKind.OPENPGP else data
 
 
-def _without_keybox(data: bytes) -> bytes:
+def without_keybox(data: bytes) -> bytes:
+    """A keyring that the verification library reads: GnuPG's keybox is converted by gpg, anything else stays as it is."""
     from verifier.schemes.openpgp.certificates import is_keybox
 
     if not is_keybox(data):

@@ -10,12 +10,12 @@ Raises FailedError (the chart is bad) or InconclusiveError (it could not be had)
 
 from __future__ import annotations
 
-from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
 from verifier.charts.archive import read_archive
 from verifier.charts.metadata import read_metadata_json
+from verifier.formats.json import dump_go_json
 from verifier.model import codes, limits
 from verifier.model.artifact import ChartFacts, ChartFile, Descriptor, OciChart
 from verifier.model.digest import sha256
@@ -23,7 +23,6 @@ from verifier.model.errors import FailedError, MisuseError
 from verifier.model.reference import FileReference, LayoutReference, PinnedReference, Reference
 from verifier.oci.manifest import DOCKER_MANIFEST, HELM_CHART, HELM_CHART_LEGACY, HELM_CONFIG, HELM_PROVENANCE, MANIFEST, Index, Manifest, read_manifest
 from verifier.oci.source import Fetched, Source
-from verifier.operations.connections import Connections
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,23 +45,15 @@ def resolve(reference: Reference | LayoutReference, source: Source) -> Pinned:
     return Pinned(reference=_pinned(reference, fetched), source=source, fetched=fetched, manifest=parsed, chart=chart, provenance=provenance)
 
 
-def read_chart(pinned: Pinned, connections: Connections) -> OciChart:
-    """Step 4: fetch config and archive, and compare them."""
+def read_chart(pinned: Pinned) -> OciChart:
+    """Step 4: fetch the archive, and hold the config against it."""
     where = f"{pinned.source.where}@{pinned.fetched.digest.short}"
-    config_read: Future[bytes] = connections.start(lambda: pinned.source.blob(pinned.manifest.config, limits.CONFIG_BYTES))
-    try:
-        archive = pinned.source.blob(pinned.chart, limits.ARCHIVE_BYTES)
-    finally:
-        config_error = config_read.exception()
-    if config_error is not None:
-        raise config_error
-    config = config_read.result()
+    archive = pinned.source.blob(pinned.chart, limits.ARCHIVE_BYTES)
     facts = read_archive(archive, where=where).facts
-    _check_config(config, facts, where)
     return OciChart(
         reference=pinned.reference,
         manifest=pinned.fetched.data,
-        config=config,
+        config=_config(pinned, facts, where),
         chart=pinned.chart,
         provenance=pinned.provenance,
         facts=facts,
@@ -125,13 +116,23 @@ def _layers(manifest: Manifest, where: str) -> tuple[Descriptor, Descriptor | No
     return charts[0], provenance[0] if provenance else None
 
 
-def _check_config(config: bytes, facts: ChartFacts, where: str) -> None:  # 4
+def _config(pinned: Pinned, facts: ChartFacts, where: str) -> bytes:  # 4
+    """The config, known to say what the archive says.
+
+    Helm writes the metadata as Go does, and so can we: if the digest in the manifest is that of these bytes, they are the
+    config, and no request is needed. Otherwise it is fetched and compared as a whole.
+    """
+    expected = dump_go_json(dict(facts.metadata))
+    if pinned.manifest.config.size == len(expected) and pinned.manifest.config.digest.matches(expected):
+        return expected
+    config = pinned.source.blob(pinned.manifest.config, limits.CONFIG_BYTES)
     said = read_metadata_json(config, where=f"{where}: config")
     if said != facts.metadata:
         differing = sorted(key for key in {*said, *facts.metadata} if said.get(key) != facts.metadata.get(key))
         first = differing[0]
         reason = f"{first}: the config says {_short(said.get(first))}, the archive's Chart.yaml says {_short(facts.metadata.get(first))}"
         raise FailedError(codes.CONFIG_MISMATCH, reason, where=where)
+    return config
 
 
 def _short(value: object) -> str:

@@ -74,7 +74,7 @@ def sign_reference(
         raise MisuseError(codes.TAG_NEEDS_CHART, "a tag may move between your look and the signature", where=reference.written)
     target = connections.target(reference, Deadline.after(seconds))
     pinned = resolve(reference, target)
-    artifact = read_chart(pinned, connections)  # 2
+    artifact = read_chart(pinned)  # 2
     _check_same(artifact, chart, reference)  # 1
     if signing.sign_text is not None:
         payload, media_type = signing.sign_text(write_provenance(artifact.facts, artifact.archive_digest)), HELM_PROVENANCE

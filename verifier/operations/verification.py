@@ -135,14 +135,14 @@ def examine_pinned(pinned: Pinned, connections: Connections, options: Options, m
     given = gather_files(options.files)
     listing = connections.start(lambda: pinned.source.referrers(pinned.fetched.digest))
     try:
-        artifact, bad = _chart(pinned, connections)
+        artifact, bad = _chart(pinned)
     except (FailedError, InconclusiveError) as error:
         artifact, bad = without_chart(error, str(pinned.reference))
     return artifact, joined(bad, joined(given, gather(pinned, connections, listing.result(), media_types)))
 
 
-def _chart(pinned: Pinned, connections: Connections) -> Examined:
-    return read_chart(pinned, connections), Gathered()
+def _chart(pinned: Pinned) -> Examined:
+    return read_chart(pinned), Gathered()
 
 
 def asserted(reference: FileReference | LayoutReference | Reference, text: Reference | None) -> FileReference | LayoutReference | Reference:

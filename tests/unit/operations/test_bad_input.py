@@ -151,6 +151,17 @@ def test_tag_and_digest_must_agree() -> None:
         expect(asked(registry, f":1.4.2@{old}"), Outcome.INCONCLUSIVE, "registry-error")
 
 
+def test_a_config_that_helm_would_write_needs_no_request_and_any_other_is_compared() -> None:
+    with simulated() as registry:
+        stored(registry, manifest()[0], CHART)
+        assert code_names(asked(registry)) == {"unsigned"}
+        assert not [path for path in registry.paths() if str(sha256(CONFIG)) in path]
+        spaced = CONFIG.replace(b'{"', b'{ "', 1)
+        stored(registry, manifest(config=spaced)[0], CHART, spaced)
+        assert code_names(asked(registry)) == {"unsigned"}
+        assert [path for path in registry.paths() if str(sha256(spaced)) in path]
+
+
 # Evidence around a sound chart
 
 
