@@ -85,6 +85,8 @@ def staged(work: Path) -> Iterator[Stage]:
         _charts(stage)
         yield stage
     finally:
+        if (work / "g").is_dir():
+            stage.run("gpgconf", "--homedir", "g", "--kill", "all")
         for process in stage.processes:
             process.terminate()
         for process in stage.processes:

@@ -51,7 +51,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """Temporary homes and demos are gone, and no child process lives on, when the tests end."""
     if hasattr(session.config, "workerinput"):
         return
-    left = sorted(_leftovers() - session.config.stash[_BEFORE]) + _children()
+    left = sorted(_leftovers() - session.config.stash[_BEFORE]) + _children() + _agents()
     if left:
         sys.stderr.write(f"\nleft behind: {left}\n")
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -59,6 +59,19 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 def _leftovers() -> set[str]:
     return {path.name for path in Path(tempfile.gettempdir()).glob("v*") if path.name.startswith(("vgpg-", "verifier-demo-"))}
+
+
+def _agents() -> list[str]:
+    """GnuPG agents whose home a test made: they detach, so they are nobody's children."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if line.startswith("gpg-agent") and ("/pytest-of-" in line or "/vgpg-" in line):
+            found.append(line)
+    return found
 
 
 def _children() -> list[str]:
