@@ -31,13 +31,13 @@ from verifier.signers.public import public_pem
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 
-def connect(credential: Credential | None = None) -> Connections:
+def connect(credential: Credential | None = None, host: str = "") -> Connections:
     egress = Egress(allow_private=True)
-    return Connections(Session(HttpTransport(egress=egress), Credentials(given=credential), SessionSettings(egress=egress)))
+    return Connections(Session(HttpTransport(egress=egress), Credentials(given=(host, credential) if credential else None), SessionSettings(egress=egress)))
 
 
 def repository(host: str, name: str = "acme/web", credential: Credential | None = None, seconds: float = 20.0) -> Repository:
-    return Repository(connect(credential).session, host, name, Deadline.after(seconds))
+    return Repository(connect(credential, host).session, host, name, Deadline.after(seconds))
 
 
 def publish(connections: Connections, host: str, data: bytes, *, name: str = "acme/web", tag: str = "1.4.2", prov: bytes | None = None) -> Digest:

@@ -11,9 +11,10 @@ from typing import Any, TypeVar
 
 import click
 
+from verifier.model import codes
 from verifier.model.context import Context
 from verifier.model.errors import MisuseError
-from verifier.model.reference import AnyReference, FileReference, LayoutReference, Reference, parse, parse_oci
+from verifier.model.reference import AnyReference, FileReference, LayoutReference, Reference, canonical_host, parse, parse_oci
 from verifier.net.egress import Egress
 from verifier.net.transport import HttpTransport, TlsSettings
 from verifier.oci.credentials import Basic, Credentials
@@ -135,9 +136,15 @@ def warn_unsafe(unsafe: tuple[str, ...]) -> None:
         click.echo(f"verifier: UNSAFE: --{name} is on", err=True)
 
 
-def _given_credential() -> Basic | None:
+def _given_credential() -> tuple[str, Basic] | None:
+    """A credential for the one host that it names; it is never offered to another."""
     username, password = os.environ.get("VERIFIER_REGISTRY_USERNAME"), os.environ.get("VERIFIER_REGISTRY_PASSWORD")
-    return Basic(username, password) if username and password else None
+    if not username or not password:
+        return None
+    host = os.environ.get("VERIFIER_REGISTRY_HOST")
+    if not host:
+        raise MisuseError(codes.CONFIG_INVALID, "VERIFIER_REGISTRY_HOST must say which registry the user name and password are for")
+    return canonical_host(host, written=host), Basic(username, password)
 
 
 def _debug(line: str) -> None:

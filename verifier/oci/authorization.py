@@ -32,8 +32,9 @@ _SKEW = 10.0
 _TOKENS = 4096
 # Registries whose token server lives under another registrable domain.
 _PAIRS = {"registry-1.docker.io": ("auth.docker.io",), "registry.gitlab.com": ("gitlab.com",)}
-# Two-label public suffixes under which strangers register names; a shared parent there means nothing.
-_SHARED_SUFFIXES = ("co.uk", "com.au", "co.jp", "com.br", "github.io", "amazonaws.com", "azurecr.io", "pkg.dev", "cloudfront.net", "azurewebsites.net")
+# Two-label suffixes under which strangers register names: a shared parent there means nothing.
+_COUNTRY_SECONDS = ("ac", "co", "com", "edu", "go", "gov", "gob", "ne", "net", "nom", "or", "org")
+_SHARED_SUFFIXES = ("github.io", "amazonaws.com", "azurecr.io", "pkg.dev", "cloudfront.net", "azurewebsites.net")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +119,10 @@ def _is_local(host: str) -> bool:
 def _related(there: str, here: str) -> bool:
     if there in _PAIRS.get(here, ()):
         return True
-    parent = ".".join(here.split(".")[-2:])
-    if parent in _SHARED_SUFFIXES or parent.count(".") == 0:
+    labels = here.split(".")
+    parent = ".".join(labels[-2:])
+    country = len(labels[-1]) == 2 and labels[-2:-1] and labels[-2] in _COUNTRY_SECONDS  # co.uk, com.cn, ...
+    if len(labels) < 2 or country or parent in _SHARED_SUFFIXES:
         return False
     return there == parent or there.endswith(f".{parent}")
 

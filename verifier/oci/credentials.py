@@ -1,6 +1,6 @@
 """Credentials from Docker's, Helm's and podman's configuration files, and from their helpers.
 
-Order: what the command line gives, then each file in the order given (Helm's, Docker's, podman's). In a file the key that
+Order: what the environment gives for one host, then each file in the order given (Helm's, Docker's, podman's). In a file the key that
 names the longest prefix of `host/repository` wins; a `credHelpers` entry beats `credsStore`, which beats `auths`.
 Nothing is ever read from netrc. Files are read once and helpers run once per host, when a registry first asks.
 
@@ -66,7 +66,7 @@ Credential = Basic | IdentityToken | RegistryToken
 class Credentials:
     """Finds the credential for a repository; safe to share between threads."""
 
-    def __init__(self, files: Sequence[Path] = (), *, given: Credential | None = None, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(self, files: Sequence[Path] = (), *, given: tuple[str, Credential] | None = None, environment: Mapping[str, str] | None = None) -> None:
         self._files = tuple(files)
         self._given = given
         self._environment = dict(environment or {})
@@ -76,8 +76,8 @@ class Credentials:
 
     def find(self, registry: str, repository: str) -> Credential | None:
         """The credential, or None; raises MisuseError `config-invalid` on a file or helper that is broken."""
-        if self._given is not None:
-            return self._given
+        if self._given is not None and self._given[0] == registry:
+            return self._given[1]
         with self._lock:
             for path, config in self._configs():
                 for key in _keys(registry, repository):

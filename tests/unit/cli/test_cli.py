@@ -397,6 +397,8 @@ def test_login_and_logout(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_debug_shows_requests_and_no_secrets(registry: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VERIFIER_REGISTRY_USERNAME", "me")
     monkeypatch.setenv("VERIFIER_REGISTRY_PASSWORD", CANARY)
+    assert "config-invalid" in run("inspect", f"oci://{registry}/acme/web:1.4.2").err
+    monkeypatch.setenv("VERIFIER_REGISTRY_HOST", registry)
     pushed(registry)
     keys()
     ran = run("verify", f"oci://{registry}/acme/web:1.4.2", "--key", "ci.pub", "--debug", "--insecure-skip-tls-verify", "--plain-http")

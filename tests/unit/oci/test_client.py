@@ -16,6 +16,7 @@ from verifier.model.digest import Digest, parse_digest, sha256
 from verifier.model.errors import FailedError, InconclusiveError, VerifierError
 from verifier.model.evidence import Kind
 from verifier.net.deadline import Deadline
+from verifier.oci.authorization import _related
 from verifier.oci.challenge import choose, parse_challenges
 from verifier.oci.credentials import Basic, IdentityToken, RegistryToken
 from verifier.oci.manifest import Index, Manifest, read_manifest, write_referrer
@@ -225,6 +226,26 @@ def test_realms_that_are_not_even_asked(realm: str) -> None:
     with simulated(Switches(bearer=("me", "secret"), realm=realm or "x")) as registry:
         error = fails(lambda: repository(registry.host, credential=Basic("me", "secret")).resolve("1"))
         assert error.code.name == "auth-refused"
+
+
+@pytest.mark.parametrize(
+    "registry, realm, related",
+    [
+        ("reg.acme.test", "auth.acme.test", True),
+        ("reg.acme.test", "acme.test", True),
+        ("registry-1.docker.io", "auth.docker.io", True),
+        ("registry.gitlab.com", "gitlab.com", True),
+        ("reg.acme.test", "acme.test.evil.test", False),
+        ("reg.acme.test", "evilacme.test", False),
+        ("reg.acme.co.uk", "evil.co.uk", False),
+        ("reg.acme.com.cn", "evil.com.cn", False),
+        ("acme.azurecr.io", "evil.azurecr.io", False),
+        ("1234.dkr.ecr.eu-west-1.amazonaws.com", "evil.amazonaws.com", False),
+        ("localhost", "evil.localhost", False),
+    ],
+)
+def test_which_realms_see_credentials(registry: str, realm: str, related: bool) -> None:
+    assert _related(realm, registry) is related
 
 
 def test_challenges() -> None:

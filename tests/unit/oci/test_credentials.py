@@ -67,7 +67,9 @@ def test_every_kind_of_entry(tmp_path: Path) -> None:
     assert credentials.find("r.test", "x") == RegistryToken(CANARY)
     assert credentials.find("p.test", "x") == Basic("me", CANARY)
     assert credentials.find("e.test", "x") is None
-    assert Credentials(given=Basic("given", "x")).find("any.test", "x") == Basic("given", "x")
+    given = Credentials(given=("g.test", Basic("given", "x")))
+    assert given.find("g.test", "x") == Basic("given", "x")
+    assert given.find("other.test", "x") is None, "a credential goes to one host only"
     for found in (Basic("me", CANARY), IdentityToken(CANARY), RegistryToken(CANARY)):
         assert CANARY not in repr(found)
 

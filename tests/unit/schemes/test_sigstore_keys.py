@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 from typing import Any
 
@@ -16,7 +17,6 @@ from verifier.attest.bundle import MEDIA_TYPE
 from verifier.attest.dsse import IN_TOTO, pae
 from verifier.attest.statement import SIGN_PREDICATE
 from verifier.model.claim import Attestation, Claim, Form, KeySigner, Rejection, Role, Signature
-from verifier.model.digest import sha256
 from verifier.model.evidence import Evidence, Kind, Location
 from verifier.schemes.sigstore.sign import sign_digest
 from verifier.schemes.sigstore.verify import SigstoreScheme
@@ -147,7 +147,7 @@ def test_another_predicate_is_an_attestation_not_a_signature() -> None:
 
 def message(data: bytes, algorithm: str = "SHA2_256") -> bytes:
     signature = base64.b64encode(pair().sign(data)).decode()
-    digest = base64.b64encode(bytes.fromhex(sha256(data).hex)).decode()
+    digest = base64.b64encode(hashlib.new({"SHA2_384": "sha384"}.get(algorithm, "sha256"), data).digest()).decode()
     return bundle(None, messageSignature={"messageDigest": {"algorithm": algorithm, "digest": digest}, "signature": signature})
 
 
@@ -155,7 +155,9 @@ def test_a_message_signature_has_a_form_of_its_own() -> None:
     claim = verify(message(CHART.archive))
     assert isinstance(claim, Claim)
     assert claim.kind == Signature(form=Form.MESSAGE)
+    assert isinstance(verify(message(CHART.archive, "SHA2_384")), Claim)
     assert rejected(message(b"other bytes")) == "subject-mismatch"
+    assert rejected(message(CHART.archive, "MD5")) == "subject-mismatch"
     assert rejected(message(CHART.archive, "SHA2_512")) == "subject-mismatch"
 
 

@@ -29,6 +29,8 @@ from verifier.signers.public import PublicKey, load_public_key
 from verifier.trust.anchors import KEY, TrustMaterial
 
 NAME = "sigstore"
+# sigstore/protobuf-specs sigstore_common.proto HashAlgorithm; larger curves come with larger hashes.
+_MESSAGE_HASHES = {"SHA2_256": "sha256", "SHA2_384": "sha384", "SHA2_512": "sha512"}
 
 
 class SigstoreScheme:
@@ -82,7 +84,8 @@ def _verifier(content: Envelope | MessageSignature, artifact: Artifact) -> Calla
             return lambda key: key.verifies(content.signature, message)
         case MessageSignature():
             data = artifact.manifest if isinstance(artifact, OciChart) else artifact.archive
-            if content.algorithm != "SHA2_256" or hashlib.sha256(data).digest() != content.digest:
+            algorithm = _MESSAGE_HASHES.get(content.algorithm)
+            if algorithm is None or hashlib.new(algorithm, data).digest() != content.digest:
                 raise FailedError(codes.SUBJECT_MISMATCH, "the message signature is over other bytes")
             return lambda key: key.verifies(content.signature, data)
 
