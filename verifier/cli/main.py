@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import os
 import sys
 
 import click
@@ -70,7 +71,13 @@ def main() -> None:
 def run() -> None:
     """Run the command line; never ends in a traceback."""
     gc.set_threshold(_GC_THRESHOLD)
-    sys.exit(execute(sys.argv[1:]))
+    status = execute(sys.argv[1:])
+    if status == INTERRUPTED:
+        # Threads that wait for a slow registry would hold the exit up to their deadline. Files are replaced whole, never half.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
 
 
 def execute(arguments: list[str]) -> int:
@@ -110,8 +117,6 @@ def _report_fault(error: Exception) -> int:
 
     click.echo(f"verifier: internal error, nothing was decided: {type(error).__name__}: {safe(str(error))[:500]}", err=True)
     click.echo("  next    Run the command with VERIFIER_TRACEBACK=1 and report what it prints.", err=True)
-    import os
-
     if os.environ.get("VERIFIER_TRACEBACK"):
         raise error
     return 3

@@ -58,5 +58,5 @@ class Connections:
         return [work(items[0])] if len(items) == 1 else list(self.pool.map(work, items))
 
     def close(self) -> None:
-        """Stop the threads; look-ups that have not begun are dropped."""
-        self.pool.shutdown(wait=True, cancel_futures=True)
+        """Drop look-ups that have not begun, and wait for none: after an interrupt nobody wants their answers."""
+        self.pool.shutdown(wait=False, cancel_futures=True)

@@ -78,8 +78,11 @@ def verify_all(requests: Sequence[Request], loaded: LoadedPolicy, connections: C
         return [one(requests[0])]
     from concurrent.futures import ThreadPoolExecutor
 
-    with ThreadPoolExecutor(8, thread_name_prefix="verify") as pool:
+    pool = ThreadPoolExecutor(8, thread_name_prefix="verify")
+    try:
         return list(pool.map(one, requests))
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def examine(request: Request, connections: Connections, options: Options, media_types: Wanted = EVERYTHING) -> Examined:

@@ -415,18 +415,20 @@ def spawn(*arguments: str, **environment: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, **environment})
 
 
-def test_ctrl_c_is_no_traceback_and_no_allow() -> None:
+@pytest.mark.parametrize("targets", [1, 3])
+def test_ctrl_c_is_prompt_no_traceback_and_no_allow(targets: int) -> None:
     from tests.simulators.registry import Switches, simulated
 
     Path("ci.pub").write_bytes(public_pem(pair().public))
     with simulated(Switches(body={"/manifests/": b"x" * 5000}, drip="/manifests/")) as slow:
-        process = spawn("verify", f"oci://{slow.host}/acme/web:1.4.2", "--key", "ci.pub")
+        more = [f"oci://{slow.host}/acme/web:1.4.{number}" for number in range(targets)]
+        process = spawn("verify", *more, "--key", "ci.pub")
         for _ in range(200):
             if slow.requests:
                 break
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=20)
     assert process.returncode == 130, err
     assert b"Traceback" not in err
     assert b"interrupted" in err
