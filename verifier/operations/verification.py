@@ -111,8 +111,17 @@ def prove(evidence: Sequence[Evidence], artifact: Artifact | None, trust: TrustM
     """Each piece of evidence judged by the scheme of its media type."""
     if artifact is None:
         return (), ()
-    results = [result for item in evidence for result in scheme_for(item.media_type).verify(item, artifact, trust)]
+    results = [result for item in evidence for result in _verified(item, artifact, trust)]
     return tuple(item for item in results if isinstance(item, Claim)), tuple(item for item in results if isinstance(item, Rejection))
+
+
+def _verified(item: Evidence, artifact: Artifact, trust: TrustMaterial) -> tuple[Claim | Rejection, ...]:
+    """Schemes are total; should one of them not be, its evidence counts for nothing and the others' still does."""
+    try:
+        return scheme_for(item.media_type).verify(item, artifact, trust)
+    except Exception as error:  # noqa: BLE001  # a fault of ours must not let whoever attaches evidence block a chart
+        reason = f"a fault while it was judged: {type(error).__name__}"
+        return (Rejection(scheme=None, code=codes.INTERNAL, reason=reason, location=item.location),)
 
 
 def wanted(trust: TrustMaterial) -> Wanted:

@@ -20,6 +20,7 @@ from verifier.model import limits
 from verifier.model.artifact import Descriptor
 from verifier.model.decision import Decision, Outcome
 from verifier.model.digest import Digest, parse_digest, sha256
+from verifier.model.evidence import Evidence
 from verifier.oci.manifest import HELM_CHART, HELM_CONFIG, HELM_PROVENANCE, write_referrer
 from verifier.operations.verification import Options
 from verifier.schemes.sigstore.sign import sign_digest
@@ -283,6 +284,27 @@ def test_evidence_that_no_anchor_could_prove_is_listed_and_not_read(tmp_path: Pa
         loaded = policy(OPENPGP_POLICY.replace("HOST", registry.host), tmp_path)
         decision = ask(f"oci://{registry.host}/acme/web:1.4.2", loaded, connect())
         assert (decision.outcome, code_names(decision)) == (Outcome.DENIED, {"signer-not-allowed", "evidence-unused", "provenance-malformed"})
+
+
+def test_a_fault_of_a_scheme_hides_nothing_and_allows_nothing(good: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    from verifier.schemes.sigstore.verify import SigstoreScheme
+
+    real = SigstoreScheme.verify
+
+    def faulty(self: SigstoreScheme, evidence: Evidence, *rest: Any) -> Any:
+        if evidence.payload == b"trigger":
+            raise RuntimeError("a fault")
+        return real(self, evidence, *rest)
+
+    monkeypatch.setattr(SigstoreScheme, "verify", faulty)
+    with simulated() as registry:
+        digest = stored(registry, manifest()[0], CHART, CONFIG)
+        attached(registry, digest, b"trigger")
+        decision = asked(registry)
+        assert not decision.allowed
+        assert "internal" in code_names(decision)
+        attached(registry, digest, good)
+        assert asked(registry).allowed
 
 
 def test_the_same_through_a_real_registry(registry: str, tmp_path: Path) -> None:

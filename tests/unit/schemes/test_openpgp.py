@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pysequoia
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pysequoia import packet
 
 from tests.support.charts import archive, chart_file
@@ -178,6 +180,27 @@ def test_numbers_with_a_wrong_bit_count_are_read() -> None:
 @pytest.mark.parametrize("data", [b"", b"\x00", b"\xc2", b"\xc2\x05\x04", b"\xc2\xe0\x04", b"\x8b\x04", b"\xc2\x03\x04\x00\x01", b"\x88\x02\x04\x00"])
 def test_packets_that_are_none_are_passed_on(data: bytes) -> None:
     assert with_exact_numbers(data) == data
+
+
+@pytest.mark.parametrize("offset, value", [(1, 0xEF), (2, 99), (3, 51), (0, 9)], ids=["type", "key algorithm", "hash algorithm", "version"])
+def test_a_signature_packet_with_values_that_nobody_knows_is_a_rejection(offset: int, value: int) -> None:
+    good = pgp().clearsign(TEXT)
+    packets = bytearray(with_exact_numbers(read_clearsigned(good, where="x").signature))
+    packets[6 + offset] = value
+    results = verify(rearmored(good, bytes(packets) + read_clearsigned(good, where="x").signature))
+    assert [type(item) for item in results] == [Rejection, Claim], "it neither counts nor hides a good one"
+
+
+ONCE = pgp().clearsign(TEXT)
+
+
+@given(st.lists(st.tuples(st.integers(0, 150), st.integers(0, 255)), min_size=1, max_size=3))
+def test_no_packet_is_more_than_rejected(changes: list[tuple[int, int]]) -> None:
+    packets = bytearray(read_clearsigned(ONCE, where="x").signature)
+    for position, value in changes:
+        packets[position] = value
+    for item in verify(rearmored(ONCE, bytes(packets))):
+        assert isinstance(item, Rejection) or item.signer.principal == f"openpgp:{pgp().fingerprint}"
 
 
 # Keyrings

@@ -174,9 +174,17 @@ def _keys(data: bytes) -> tuple[Key, ...]:
             raise MisuseError(codes.TRUST_INVALID, "this is a private key; a keyring holds public keys")
         if item.tag in (packet.Tag.PublicKey, packet.Tag.PublicSubkey):
             bindings.append(_Binding(item))
-        elif item.tag == packet.Tag.Signature and bindings:
+        elif item.tag == packet.Tag.Signature and bindings and _is_known(item):
             bindings[-1].add(item)
     return tuple(binding.key() for binding in bindings)
+
+
+def _is_known(signature: packet.Packet) -> bool:
+    """Whether the library knows this kind of signature; it raises for newer ones, and those bind no subkey."""
+    try:
+        return signature.signature_type is not None
+    except Exception:  # noqa: BLE001  # a RuntimeError with a backtrace
+        return False
 
 
 def _has_unsupported_curve(body: bytes) -> bool:

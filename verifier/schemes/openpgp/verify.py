@@ -60,33 +60,63 @@ class OpenPGPScheme:
 def _signatures(data: bytes, where: str) -> list[packet.Packet]:
     try:
         packets = list(packet.PacketPile.from_bytes(with_exact_numbers(data)))
-    except Exception as error:  # pysequoia's parse errors share no base class
+        foreign = any(item.tag != packet.Tag.Signature for item in packets)
+    except Exception as error:  # pysequoia's errors share no base class
         raise FailedError(codes.PROVENANCE_MALFORMED, f"not OpenPGP packets: {first_line(error)}", where=where) from error
-    if any(item.tag != packet.Tag.Signature for item in packets):
+    if foreign:
         raise FailedError(codes.PROVENANCE_MALFORMED, "the armor holds more than signatures", where=where)
     if not 1 <= len(packets) <= limits.SIGNATURES:
         raise FailedError(codes.PROVENANCE_MALFORMED, f"{len(packets)} signatures, expected 1 to {limits.SIGNATURES}", where=where)
     return packets
 
 
-def _verify_one(item: packet.Packet, message: ClearSigned, artifact: Artifact, trust: TrustMaterial, location: Location) -> Claim | Rejection:
-    issuer = item.issuer_fingerprint or item.issuer_key_id or ""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Said:
+    """What a signature packet says of itself; `issuer` is lower-case hex, and as untrusted as the rest."""
+
+    data: bytes
+    kind: packet.SignatureType | None
+    hash: packet.HashAlgorithm | None
+    issuer: str
+    created: datetime | None
+    ends: datetime | None
+
+
+def _read(item: packet.Packet) -> _Said:
+    """Read once, here: the library raises for every value that it does not know, whichever field it is in."""
     try:
+        return _Said(
+            data=bytes(item),
+            kind=item.signature_type,
+            hash=item.hash_algorithm,
+            issuer=str(item.issuer_fingerprint or item.issuer_key_id or ""),
+            created=item.signature_created,
+            ends=item.signature_expiration_time,
+        )
+    except Exception as error:
+        raise FailedError(codes.PROVENANCE_MALFORMED, f"a signature that cannot be read: {first_line(error)}") from error
+
+
+def _verify_one(found: packet.Packet, message: ClearSigned, artifact: Artifact, trust: TrustMaterial, location: Location) -> Claim | Rejection:
+    issuer = ""
+    try:
+        item = _read(found)
+        issuer = item.issuer
         _check_signature(item)  # 3
         signer = _find(issuer, trust)  # 4
         signing_key = _verify_text(item, message, signer.certificate)  # 5
         text = bytes(message.canonical).decode("utf-8")  # 6: the very bytes that verified
         check_provenance(read_provenance(text, where=location.where), artifact.facts, artifact.archive_digest, where=location.where)
     except FailedError as error:
-        return Rejection(scheme=NAME, code=error.code, reason=error.reason, location=location, signer=f"OpenPGP {issuer.upper()}")
+        return Rejection(scheme=NAME, code=error.code, reason=error.reason, location=location, signer=f"OpenPGP {issuer.upper()}" if issuer else None)
     return _claim(item, signing_key, signer, artifact, location)
 
 
-def _check_signature(item: packet.Packet) -> None:
-    if item.signature_type not in _DOCUMENT:
-        raise FailedError(codes.OPENPGP_BAD_SIGNATURE, f"a signature of type {item.signature_type}, not over a document")
-    if item.hash_algorithm in _WEAK_HASHES:
-        raise FailedError(codes.OPENPGP_WEAK, f"the signature uses {str(item.hash_algorithm).rpartition('.')[2]}")
+def _check_signature(item: _Said) -> None:
+    if item.kind not in _DOCUMENT:
+        raise FailedError(codes.OPENPGP_BAD_SIGNATURE, f"a signature of type {item.kind}, not over a document")
+    if item.hash in _WEAK_HASHES:
+        raise FailedError(codes.OPENPGP_WEAK, f"the signature uses {str(item.hash).rpartition('.')[2]}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +146,12 @@ def _certificates(anchors: Sequence[Anchor]) -> Iterator[tuple[Anchor, Certifica
             yield anchor, certificate
 
 
-def _verify_text(item: packet.Packet, message: ClearSigned, certificate: Certificate) -> Key:
+def _verify_text(item: _Said, message: ClearSigned, certificate: Certificate) -> Key:
     try:
         result = pysequoia.verify(
             bytes=message.canonical,
             store=lambda _ids: [certificate.handle],
-            signature=pysequoia.Sig.from_bytes(bytes(item)),
+            signature=pysequoia.Sig.from_bytes(item.data),
         )
     except Exception as error:  # pysequoia tells only "no valid signatures found"
         raise _why(item, certificate, first_line(error)) from error
@@ -132,13 +162,11 @@ def _verify_text(item: packet.Packet, message: ClearSigned, certificate: Certifi
     raise _why(item, certificate, "the signing key does not belong to the certificate")
 
 
-def _why(item: packet.Packet, certificate: Certificate, reason: str) -> FailedError:
+def _why(item: _Said, certificate: Certificate, reason: str) -> FailedError:
     """The likeliest reason for a signature that did not verify, most telling first."""
     now = datetime.now(UTC)
-    issuer = item.issuer_fingerprint or item.issuer_key_id or ""
+    issuer, created, ends = item.issuer, item.created, item.ends
     key = certificate.key(issuer)
-    created = item.signature_created
-    ends = item.signature_expiration_time
     if key is not None and key.weak:
         return FailedError(codes.OPENPGP_WEAK, f"the key {issuer.upper()} is RSA with {key.rsa_bits} bits, expected at least 2048")
     if key is not None and key.unsupported_curve:
@@ -152,8 +180,8 @@ def _why(item: packet.Packet, certificate: Certificate, reason: str) -> FailedEr
     return FailedError(codes.OPENPGP_BAD_SIGNATURE, f"the signature of {certificate.fingerprint} does not verify: {reason}")
 
 
-def _claim(item: packet.Packet, key: Key, signer: _Signer, artifact: Artifact, location: Location) -> Claim:
-    created, certificate = item.signature_created, signer.certificate
+def _claim(item: _Said, key: Key, signer: _Signer, artifact: Artifact, location: Location) -> Claim:
+    created, certificate = item.created, signer.certificate
     expiries = [moment for moment in (certificate.expires, key.expires) if moment is not None]
     return Claim(
         scheme=NAME,
