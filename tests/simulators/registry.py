@@ -48,7 +48,6 @@ class Switches:
     tags_page: int = 0
     next_page: str = ""
     swallow_fallback: int = 0  # how many writes of a fallback tag are lost
-    single_post: bool = False
 
 
 @dataclass

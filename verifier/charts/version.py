@@ -57,6 +57,11 @@ def parse_version(text: str) -> Version | None:
     return Version(numbers, tuple(match[4].split(".")) if match[4] else (), match[5] or "", parts)
 
 
+def tag_fits(tag: str, version: str) -> bool:
+    """Whether a tag names a version: equal, with `+` written as `_`, and `v` in front or not."""
+    return tag.removeprefix("v") == version.replace("+", "_").removeprefix("v")
+
+
 @dataclass(frozen=True, slots=True)
 class _Bound:
     """`low <= v < high`, or its negation; None is open."""

@@ -14,7 +14,7 @@ import click
 from verifier.model import codes
 from verifier.model.context import Context
 from verifier.model.errors import MisuseError
-from verifier.model.reference import AnyReference, FileReference, LayoutReference, Reference, canonical_host, parse, parse_oci
+from verifier.model.reference import AnyReference, canonical_host, parse, parse_oci
 from verifier.net.egress import Egress
 from verifier.net.transport import HttpTransport, TlsSettings
 from verifier.oci.credentials import Basic, Credentials
@@ -106,14 +106,6 @@ def read_reference(text: str, standing_for: str | None = None) -> AnyReference:
     return reference
 
 
-def read_remote(text: str) -> Reference | LayoutReference:
-    """A target in a registry or layout."""
-    reference = parse(text)
-    if isinstance(reference, FileReference):
-        raise click.UsageError(f"{text} is a local file; this command works on a registry or image layout")
-    return reference
-
-
 def use_colour(no_colour: bool) -> bool:
     """Colour only on a terminal, and not where NO_COLOR says otherwise."""
     return not no_colour and sys.stdout.isatty() and "NO_COLOR" not in os.environ
@@ -122,12 +114,6 @@ def use_colour(no_colour: bool) -> bool:
 def echo(text: str = "", *, err: bool = False) -> None:
     """Print; text of ours only, what comes from outside goes through report.text.safe first."""
     click.echo(text, err=err)
-
-
-def progress(text: str) -> None:
-    """A line on stderr, only on a terminal."""
-    if sys.stderr.isatty():
-        click.echo(text, err=True)
 
 
 def warn_unsafe(unsafe: tuple[str, ...]) -> None:
@@ -151,18 +137,3 @@ def _debug(line: str) -> None:
     from verifier.report.text import safe
 
     click.echo(f"debug: {safe(line)}", err=True)
-
-
-__all__ = [
-    "MisuseError",
-    "Network",
-    "command_context",
-    "context_options",
-    "echo",
-    "network_options",
-    "progress",
-    "read_reference",
-    "read_remote",
-    "use_colour",
-    "warn_unsafe",
-]

@@ -58,11 +58,10 @@ def sign(target: str, key: str | None, openpgp_key: str | None, chart: str | Non
 def key_signer(keyref: str, passphrase_file: str | None) -> SignDigest:
     """A function that signs digests with a key pair."""
     from verifier.schemes.sigstore.sign import sign_digest
-    from verifier.signers.cosign_key import is_cosign_key
-    from verifier.signers.key import load_signing_key, read_keyref
+    from verifier.signers.key import is_encrypted, parse_signing_key, read_keyref
 
-    encrypted = is_cosign_key(read_keyref(keyref)) or b"ENCRYPTED" in read_keyref(keyref)
-    signing_key = load_signing_key(keyref, _password(passphrase_file, keyref, ask=encrypted))
+    data = read_keyref(keyref)
+    signing_key = parse_signing_key(data, _password(passphrase_file, keyref, ask=is_encrypted(data)), where=keyref)
     return lambda digest, name: sign_digest(digest, signing_key, name=name)
 
 

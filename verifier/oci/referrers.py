@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from verifier.model import codes, limits
 from verifier.model.artifact import Descriptor
-from verifier.model.digest import Digest, parse_digest
+from verifier.model.digest import Digest
 from verifier.model.errors import FailedError, InconclusiveError, VerifierError
 from verifier.model.evidence import Gap, Kind
 from verifier.net.transport import Request, Response
@@ -135,14 +135,6 @@ def _attach_by_tag(repository: Repository, subject: Digest, descriptor: Descript
         if descriptor.digest in {item.digest for item in _read_tag(repository, subject)}:
             return
     raise _lost(repository, f"other writers replaced the tag {tag} {_ATTEMPTS} times")
-
-
-def parse_fallback_tag(tag: str) -> Digest | None:
-    """The sha256 digest that a fallback tag stands for, or None."""
-    try:
-        return parse_digest(tag.replace("sha256-", "sha256:", 1))
-    except ValueError:
-        return None
 
 
 def _lost(repository: Repository, why: str) -> InconclusiveError:

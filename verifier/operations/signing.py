@@ -16,6 +16,7 @@ from pathlib import Path
 from verifier.attest.bundle import MEDIA_TYPE as BUNDLE
 from verifier.attest.statement import SIGN_PREDICATE
 from verifier.charts.provenance import write_provenance
+from verifier.charts.version import tag_fits
 from verifier.model import codes, limits
 from verifier.model.artifact import ChartFacts, Descriptor, OciChart
 from verifier.model.digest import Digest, sha256
@@ -107,8 +108,7 @@ def write_new(path: Path, data: bytes, mode: int = 0o644) -> None:
 def check_binding(facts: ChartFacts, reference: Reference) -> None:
     """Refuse to sign a chart under a name or tag that no policy would accept."""
     name = reference.repository.rpartition("/")[2]
-    tag = (reference.tag or facts.version).replace("+", "_").removeprefix("v")
-    if facts.name != name or tag != facts.version.replace("+", "_").removeprefix("v"):
+    if facts.name != name or (reference.tag is not None and not tag_fits(reference.tag, facts.version)):
         raise MisuseError(codes.CHART_MISMATCH, f"{reference} holds chart {facts.name!r} version {facts.version!r}", where=reference.written)
 
 

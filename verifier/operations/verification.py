@@ -147,14 +147,11 @@ def examine_pinned(pinned: Pinned, connections: Connections, options: Options, m
     given = gather_files(options.files)
     listing = connections.start(lambda: pinned.source.referrers(pinned.fetched.digest))
     try:
-        artifact, bad = _chart(pinned)
+        artifact: Artifact | None = read_chart(pinned)
+        bad = Gathered()
     except (FailedError, InconclusiveError) as error:
         artifact, bad = without_chart(error, str(pinned.reference))
     return artifact, joined(bad, joined(given, gather(pinned, connections, listing.result(), media_types)))
-
-
-def _chart(pinned: Pinned) -> Examined:
-    return read_chart(pinned), Gathered()
 
 
 def asserted(reference: FileReference | LayoutReference | Reference, text: Reference | None) -> FileReference | LayoutReference | Reference:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from verifier.charts.version import parse_version
+from verifier.charts.version import parse_version, tag_fits
 from verifier.model import codes
 from verifier.model.codes import Code
 from verifier.model.decision import Check, Result
@@ -23,7 +23,7 @@ def check_binding(case: Case) -> Check:
         _check("name", facts.name == wanted, codes.NAME_MISMATCH, f"the chart says name {facts.name!r}", f"the repository says {wanted!r}"),
     ]
     if case.tag is not None:
-        fits = case.tag in case.rule.channels or _tag_fits(case.tag, facts.version)
+        fits = case.tag in case.rule.channels or tag_fits(case.tag, facts.version)
         children.append(_check("version", fits, codes.VERSION_MISMATCH, f"the chart says version {facts.version!r}", f"the tag says {case.tag!r}"))
     return all_of("binding", children)
 
@@ -73,11 +73,6 @@ def _conditions(wanted: ChartIs, case: Case) -> Iterator[Check]:
     if wanted.max_bytes is not None:
         size = len(case.artifact.archive)
         yield _check("size", size <= wanted.max_bytes, codes.CHART_CONDITION, f"the archive has {size} bytes", f"expected at most {wanted.max_bytes}")
-
-
-def _tag_fits(tag: str, version: str) -> bool:
-    """Equal, with `+` written as `_`, and `v` in front or not."""
-    return tag.removeprefix("v") == version.replace("+", "_").removeprefix("v")
 
 
 def _check(name: str, holds: bool, code: Code, found: str, expected: str) -> Check:

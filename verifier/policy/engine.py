@@ -18,7 +18,6 @@ from datetime import datetime
 from verifier import __version__
 from verifier.charts.version import Version, parse_version
 from verifier.model import codes
-from verifier.model.artifact import OciChart
 from verifier.model.claim import Claim, KeySigner, OpenPGPSigner, Rejection
 from verifier.model.context import Facts
 from verifier.model.decision import Action, Check, Decision, Outcome, PolicyName, Result
@@ -195,8 +194,3 @@ def _valid_until(policy: Policy, rule: Rule | None, facts: Facts, now: datetime)
         if rule and rule.chart and rule.chart.max_age:
             moments += [time.at + rule.chart.max_age for time in claim.times]
     return min((moment for moment in moments if moment > now), default=None)
-
-
-def is_mutable(facts: Facts) -> bool:
-    """Whether the answer rests on a tag that may move."""
-    return isinstance(facts.artifact, OciChart) and not facts.artifact.reference.was_pinned

@@ -68,8 +68,17 @@ def read_keyref(keyref: str) -> bytes:
 
 def load_signing_key(keyref: str, password: bytes | None) -> LocalKey:
     """Load a private key; raises MisuseError `key-invalid`, `key-unsupported` or `passphrase-wrong`."""
-    data = read_keyref(keyref)
-    return wrap_private_key(_load_private(data, password, keyref))
+    return parse_signing_key(read_keyref(keyref), password, where=keyref)
+
+
+def parse_signing_key(data: bytes, password: bytes | None, *, where: str) -> LocalKey:
+    """The same for bytes that were read already."""
+    return wrap_private_key(_load_private(data, password, where))
+
+
+def is_encrypted(data: bytes) -> bool:
+    """Whether the key in a file needs a passphrase."""
+    return b"ENCRYPTED" in data
 
 
 def wrap_private_key(private: object) -> LocalKey:

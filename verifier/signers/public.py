@@ -14,7 +14,6 @@ from functools import lru_cache
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
 from verifier.attest.bundle import key_hint
 from verifier.model import codes
@@ -59,19 +58,12 @@ class PublicKey:
 
     def verifies(self, signature: bytes, message: bytes) -> bool:
         """Whether `signature` is this key's over `message`."""
-        return self._verify(signature, message, self.hash)
-
-    def verifies_digest(self, signature: bytes, digest: bytes) -> bool:
-        """Whether `signature` is this key's over a message with this digest, made with this key's hash."""
-        return len(digest) == self.hash.digest_size and self._verify(signature, digest, Prehashed(self.hash))
-
-    def _verify(self, signature: bytes, data: bytes, algorithm: hashes.HashAlgorithm | Prehashed) -> bool:
         try:
             match self.key:
                 case ec.EllipticCurvePublicKey():
-                    self.key.verify(signature, data, ec.ECDSA(algorithm))
+                    self.key.verify(signature, message, ec.ECDSA(self.hash))
                 case rsa.RSAPublicKey():
-                    self.key.verify(signature, data, padding.PKCS1v15(), algorithm)
+                    self.key.verify(signature, message, padding.PKCS1v15(), self.hash)
         except InvalidSignature:
             return False
         return True

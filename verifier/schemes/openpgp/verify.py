@@ -42,10 +42,6 @@ class OpenPGPScheme:
 
     name = NAME
 
-    def recognises(self, evidence: Evidence) -> bool:
-        """Provenance layers, referrers of that type, and `.prov` files."""
-        return evidence.media_type == PROVENANCE_MEDIA_TYPE
-
     def verify(self, evidence: Evidence, artifact: Artifact, trust: TrustMaterial) -> tuple[Claim | Rejection, ...]:
         """One claim or rejection for each signature in the message."""
         where = evidence.location.where

@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 
-from verifier.attest.bundle import MEDIA_TYPES, Bundle, Certificates, MessageSignature, PublicKeyHint, read_bundle
+from verifier.attest.bundle import Bundle, Certificates, MessageSignature, PublicKeyHint, read_bundle
 from verifier.attest.dsse import IN_TOTO, Envelope, pae
 from verifier.attest.statement import SIGN_PREDICATE, Statement, Subject, read_statement
 from verifier.model import codes
@@ -37,10 +37,6 @@ class SigstoreScheme:
     """The scheme `sigstore`; total on data."""
 
     name = NAME
-
-    def recognises(self, evidence: Evidence) -> bool:
-        """Bundles of every version, from referrers or files."""
-        return evidence.media_type in MEDIA_TYPES
 
     def verify(self, evidence: Evidence, artifact: Artifact, trust: TrustMaterial) -> tuple[Claim | Rejection, ...]:
         """One claim or rejection."""
