@@ -1,4 +1,7 @@
-"""What is measured on: a real registry on loopback, a hundred charts signed with OpenPGP and a key pair, and the peers."""
+"""What is measured on: a real registry on loopback, a hundred charts signed with OpenPGP and a key pair, and the peers.
+
+Measured is what a user installs: the built wheel in an environment of its own, not this checkout with its test tools.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,8 @@ from verifier.signers.key import private_pem
 from verifier.signers.public import public_pem
 
 CHARTS = 100
-VERIFIER = Path(sys.executable).parent / "verifier"
+ROOT = Path(__file__).parents[1]
+UV = Path(sys.executable).parent / "uv"
 
 
 @dataclass
@@ -42,6 +46,11 @@ class Stage:
     def peer(self, name: str) -> Path | None:
         """A peer's path, if it is there."""
         return BIN / name if (BIN / name).is_file() else None
+
+    @property
+    def verifier(self) -> Path:
+        """The installed command."""
+        return self.work / "env" / "bin" / "verifier"
 
     def run(self, *command: object, **environment: str) -> subprocess.CompletedProcess[bytes]:
         """Run a program in a home of the bench's own; raises when it fails."""
@@ -81,6 +90,7 @@ def staged(work: Path) -> Iterator[Stage]:
     stage = Stage(work)
     (work / "home").mkdir()
     try:
+        _install(work)
         _registry(stage)
         _charts(stage)
         yield stage
@@ -91,6 +101,19 @@ def staged(work: Path) -> Iterator[Stage]:
             process.terminate()
         for process in stage.processes:
             process.wait(20)
+
+
+def _install(work: Path) -> None:
+    def uv(*arguments: object) -> None:
+        subprocess.run([str(UV), *(str(item) for item in arguments)], check=True, capture_output=True, cwd=ROOT)
+
+    uv("build", "--wheel", "--out-dir", work / "dist")
+    uv("venv", "--python", sys.executable, work / "env")
+    uv("export", "--frozen", "--no-dev", "--no-emit-project", "--output-file", work / "requirements.txt")
+    (wheel,) = (work / "dist").glob("*.whl")
+    python = work / "env" / "bin" / "python"
+    uv("pip", "install", "--compile-bytecode", "--python", python, "--requirement", work / "requirements.txt")
+    uv("pip", "install", "--compile-bytecode", "--no-deps", "--python", python, wheel)
 
 
 def _registry(stage: Stage) -> None:
@@ -141,4 +164,4 @@ def chart_file() -> ChartFile:
     return ChartFile(path="web-1.4.2.tgz", digest=sha256(data), facts=read_archive(data, where="x").facts, archive=data)
 
 
-__all__ = ["CHARTS", "VERIFIER", "Stage", "chart_file", "free_port", "pair", "pgp", "staged"]
+__all__ = ["CHARTS", "Stage", "chart_file", "free_port", "pair", "pgp", "staged"]

@@ -7,8 +7,9 @@ command line are the only readers of the environment.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from verifier.formats.yaml import Mapping as YamlMapping
 from verifier.formats.yaml import Scalar, YamlError, parse_yaml
@@ -19,8 +20,7 @@ SYSTEM_FILE = Path("/etc/verifier/verifier.yaml")
 _KEYS = {"policy": "VERIFIER_POLICY", "registryConfig": "VERIFIER_REGISTRY_CONFIG", "caFile": "VERIFIER_CA_FILE"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(Struct, frozen=True, kw_only=True):
     """What is configured outside the command line."""
 
     policy: str | None = None

@@ -37,6 +37,7 @@ SEAMS = {
     "socket": {"net", "registry"},
     "ssl": {"net"},
     "subprocess": {"net"},
+    "msgspec": {""},  # values are Structs everywhere (ADR 7); see the test of what may be used of it
 }
 ENVIRONMENT_ROOMS = ("cli", "settings.py", "schemes/openpgp/gpg.py", "schemes/openpgp/sign.py", "signers/key.py", "server/build.py")
 
@@ -62,6 +63,17 @@ def test_every_foreign_import_is_in_its_room() -> None:
                 continue
             assert top in SEAMS, f"{room(path)} imports {top}, which has no room"
             assert any(room(path).startswith(allowed) for allowed in SEAMS[top]), f"{room(path)} imports {top}"
+
+
+def test_msgspec_makes_values_and_reads_nothing() -> None:
+    """Its JSON and YAML decoders keep the last of duplicate keys and do not guard the depth: `formats` reads."""
+    for path in SOURCES:
+        tree = ast.parse(path.read_text())
+        used = {alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("msgspec") for alias in node.names}
+        assert used <= {"Struct", "field", "replace"}, f"{room(path)} imports {used}"
+        whole = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+        assert "msgspec" not in whole, room(path)
+        assert "dataclasses" not in set(imports(path)), f"{room(path)}: values are Structs (ADR 7)"
 
 
 def test_private_names_of_others_are_not_touched() -> None:

@@ -7,8 +7,9 @@ A hint helps to find a key and proves nothing; a missing or foreign hint does no
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from verifier.attest.dsse import Envelope, decode_base64, read_envelope, write_envelope
 from verifier.formats.json import dump_json, parse_object
@@ -20,8 +21,7 @@ _OLD = "application/vnd.dev.sigstore.bundle+json;version="
 MEDIA_TYPES = (MEDIA_TYPE, f"{_OLD}0.1", f"{_OLD}0.2", f"{_OLD}0.3")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MessageSignature:
+class MessageSignature(Struct, frozen=True, kw_only=True):
     """A signature over an artifact's bytes; the digest is a hint until it is compared."""
 
     algorithm: str
@@ -29,22 +29,19 @@ class MessageSignature:
     signature: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class PublicKeyHint:
+class PublicKeyHint(Struct, frozen=True):
     """The signer is a public key that the verifier must already have."""
 
     hint: str
 
 
-@dataclass(frozen=True, slots=True)
-class Certificates:
+class Certificates(Struct, frozen=True):
     """The signer is the first of these X.509 certificates (DER)."""
 
     chain: tuple[bytes, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bundle:
+class Bundle(Struct, frozen=True, kw_only=True):
     """One signature and what is needed to verify it."""
 
     content: Envelope | MessageSignature

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import binascii
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from verifier.model import codes
 from verifier.model.errors import FailedError
@@ -13,8 +14,7 @@ from verifier.model.errors import FailedError
 IN_TOTO = "application/vnd.in-toto+json"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Envelope:
+class Envelope(Struct, frozen=True, kw_only=True):
     """An envelope with exactly one signature, as sigstore bundles demand."""
 
     payload_type: str

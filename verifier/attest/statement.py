@@ -6,8 +6,9 @@ The signature that `cosign sign` 3 writes is such a statement, with predicateTyp
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from verifier.formats.json import dump_json, parse_object
 from verifier.model import codes, limits
@@ -18,8 +19,7 @@ SIGN_PREDICATE = "https://sigstore.dev/cosign/sign/v1"
 _TYPES = ("https://in-toto.io/Statement/v1", "https://in-toto.io/Statement/v0.1")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
+class Subject(Struct, frozen=True, kw_only=True):
     """What a statement speaks of; `name` proves nothing by itself."""
 
     name: str
@@ -30,8 +30,7 @@ class Subject:
         return self.digest.get(digest.algorithm) == digest.hex
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Statement:
+class Statement(Struct, frozen=True, kw_only=True):
     """Subjects, and what is said of them."""
 
     subjects: tuple[Subject, ...]

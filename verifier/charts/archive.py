@@ -17,7 +17,8 @@ import io
 import tarfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from verifier.charts.metadata import read_chart_yaml
 from verifier.model import codes, limits
@@ -30,8 +31,7 @@ _GZIP_WITH_HEADER = 31
 _REFUSED_PAX = ("size", "linkpath", "hdrcharset", "GNU.sparse")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChartArchive:
+class ChartArchive(Struct, frozen=True, kw_only=True):
     """A chart that was read: its digest, its facts, and its files by path below the top directory, in archive order."""
 
     digest: Digest
@@ -39,8 +39,7 @@ class ChartArchive:
     files: Mapping[str, bytes]
 
 
-@dataclass(slots=True)
-class _Budget:
+class _Budget(Struct):
     """What may still be unpacked, shared by an archive and all that is nested in it."""
 
     unpacked: int = limits.ARCHIVE_UNPACKED_BYTES

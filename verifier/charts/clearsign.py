@@ -19,7 +19,8 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from verifier.model import codes, limits
 from verifier.model.errors import FailedError
@@ -32,8 +33,7 @@ _ARMOR_HEADER = re.compile(r"(Comment|Version|MessageID|Hash|Charset): .*")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
-@dataclass(frozen=True, slots=True)
-class ClearSigned:
+class ClearSigned(Struct, frozen=True):
     """`text` as a person reads it (lines joined by LF), `canonical` as it was hashed, `signature` as binary packets."""
 
     text: str

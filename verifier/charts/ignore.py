@@ -7,22 +7,21 @@ a pattern with a slash matches the whole path, one without matches the base name
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from verifier.model import codes
 from verifier.model.errors import MisuseError
 
 
-@dataclass(frozen=True, slots=True)
-class _Rule:
+class _Rule(Struct, frozen=True):
     pattern: re.Pattern[str]
     negate: bool
     directories_only: bool
     whole_path: bool
 
 
-@dataclass(frozen=True, slots=True)
-class IgnoreRules:
+class IgnoreRules(Struct, frozen=True):
     """The rules of one chart; Helm always adds `templates/.?*`."""
 
     rules: tuple[_Rule, ...]

@@ -7,8 +7,9 @@ hash; we also bind name and version (semantics 4), for otherwise a signed `.prov
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from verifier.charts.metadata import read_metadata_yaml
 from verifier.formats.yaml import Mapping as YamlMapping
@@ -21,8 +22,7 @@ from verifier.model.errors import FailedError
 _SEPARATOR = "\n...\n"
 
 
-@dataclass(frozen=True, slots=True)
-class Provenance:
+class Provenance(Struct, frozen=True):
     """What the signed text says: the chart's normalised metadata and `files` as written (name to `sha256:HEX`)."""
 
     metadata: Mapping[str, Any]

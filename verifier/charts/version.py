@@ -12,8 +12,9 @@ A pre-release satisfies a comparator only if that comparator names a pre-release
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import total_ordering
+
+from msgspec import Struct
 
 _NUMBER = r"(?:0|[1-9][0-9]*)"
 _IDENTIFIER = r"[0-9A-Za-z-]+"
@@ -24,8 +25,7 @@ _MAX_LENGTH = 256
 
 
 @total_ordering
-@dataclass(frozen=True, slots=True, eq=False)
-class Version:
+class Version(Struct, frozen=True, eq=False):
     """A version; build metadata is kept but does not order (semver.org 2.0.0, 10 and 11)."""
 
     numbers: tuple[int, int, int]
@@ -62,8 +62,7 @@ def tag_fits(tag: str, version: str) -> bool:
     return tag.removeprefix("v") == version.replace("+", "_").removeprefix("v")
 
 
-@dataclass(frozen=True, slots=True)
-class _Bound:
+class _Bound(Struct, frozen=True):
     """`low <= v < high`, or its negation; None is open."""
 
     low: Version | None
@@ -82,8 +81,7 @@ class _Bound:
         return inside is not self.negated
 
 
-@dataclass(frozen=True, slots=True)
-class Range:
+class Range(Struct, frozen=True):
     """A set of versions; `text` as it was written."""
 
     text: str

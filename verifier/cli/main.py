@@ -77,6 +77,7 @@ def run() -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
+    gc.freeze()  # the interpreter's last collections would walk all that was imported: a seventh of a short command
     sys.exit(status)
 
 

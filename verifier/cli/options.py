@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
-from dataclasses import fields as dataclass_fields
 from typing import Any, TypeVar
 
 import click
+from msgspec import Struct
 
 from verifier.model import codes
 from verifier.model.context import Context
@@ -25,8 +24,7 @@ from verifier.settings import credential_files, load_settings
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Network:
+class Network(Struct, frozen=True, kw_only=True):
     """What the network options say."""
 
     plain_http: bool
@@ -60,12 +58,11 @@ def network_options(command: _F) -> _F:
     return grouped(command, "network", Network, _NETWORK)
 
 
-def grouped(command: _F, name: str, kind: type, options: tuple[Callable[[Any], Any], ...]) -> _F:
+def grouped(command: _F, name: str, kind: type[Struct], options: tuple[Callable[[Any], Any], ...]) -> _F:
     """Add `options`; the command gets their values as one `kind` under `name`."""
 
     def wrapped(**values: Any) -> Any:
-        fields = [item.name for item in dataclass_fields(kind)]
-        return command(**{name: kind(**{field: values.pop(field) for field in fields})}, **values)
+        return command(**{name: kind(**{field: values.pop(field) for field in kind.__struct_fields__})}, **values)
 
     wrapped.__name__ = command.__name__
     wrapped.__doc__ = command.__doc__

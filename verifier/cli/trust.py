@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from msgspec import Struct
 
 from verifier.cli.options import grouped
 from verifier.model import codes
@@ -26,8 +26,7 @@ from verifier.settings import load_settings
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrustFlags:
+class TrustFlags(Struct, frozen=True, kw_only=True):
     """What the flags say."""
 
     policy: str | None

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+
+from msgspec import Struct
 
 from verifier.attest.bundle import MEDIA_TYPE as BUNDLE
 from verifier.charts.archive import read_archive
@@ -38,8 +39,7 @@ from verifier.signers.public import public_pem
 _CREATED = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Signers:
+class Signers(Struct, frozen=True, kw_only=True):
     """Someone with an OpenPGP key and a key pair."""
 
     openpgp: NewKey
@@ -56,8 +56,7 @@ class Signers:
         return sign_text(write_provenance(read.facts, read.digest), SecretKey(self.openpgp.secret, "demo key"), passphrase=None)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stage:
+class Stage(Struct, frozen=True, kw_only=True):
     """Where it all happens; `host` is the registry's."""
 
     host: str

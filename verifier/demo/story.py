@@ -10,8 +10,9 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec import Struct, field
 
 from verifier.demo.stage import Signers, Stage, chart_archive
 from verifier.model import codes
@@ -30,8 +31,7 @@ from verifier.report.text import explain
 Say = Callable[[str], None]
 
 
-@dataclass(slots=True)
-class Telling:
+class Telling(Struct):
     """Who listens, what was shown, and what did not turn out as told."""
 
     say: Say
@@ -39,8 +39,7 @@ class Telling:
     wrong: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attack:
+class Attack(Struct, frozen=True, kw_only=True):
     """`prepare` does the evil; `reference` is then asked for, and `code` must be what denies it."""
 
     title: str
@@ -48,8 +47,7 @@ class Attack:
     code: Code
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Cast:
+class _Cast(Struct, frozen=True, kw_only=True):
     """Who and what the story is about."""
 
     stage: Stage
@@ -126,8 +124,7 @@ def _attacks(cast: _Cast) -> list[Attack]:
     ]
 
 
-@dataclass(frozen=True, slots=True)
-class _Evil:
+class _Evil(Struct, frozen=True):
     """Each method does one evil, and says what to ask for."""
 
     cast: _Cast

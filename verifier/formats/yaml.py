@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import yaml
+from msgspec import Struct
 
 from verifier.model import limits
 
@@ -36,8 +36,7 @@ class YamlError(Exception):
         return f"line {self.line}, column {self.column}: {self.reason}" if self.line else self.reason
 
 
-@dataclass(frozen=True, slots=True)
-class Scalar:
+class Scalar(Struct, frozen=True):
     """A scalar's text; `plain` when it stood without quotes, so that its type is to be resolved."""
 
     text: str
@@ -51,8 +50,7 @@ class Scalar:
         return _resolve(self.text) if self.plain else self.text
 
 
-@dataclass(frozen=True, slots=True)
-class Sequence:
+class Sequence(Struct, frozen=True):
     """A sequence of nodes."""
 
     items: tuple[Node, ...]
@@ -60,8 +58,7 @@ class Sequence:
     column: int
 
 
-@dataclass(frozen=True, slots=True)
-class Mapping:
+class Mapping(Struct, frozen=True):
     """A mapping with unique text keys; `keys` holds where each key stands."""
 
     items: dict[str, Node]

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from verifier.model.digest import Digest
 from verifier.model.reference import PinnedReference
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Descriptor:
+class Descriptor(Struct, frozen=True, kw_only=True):
     """An OCI content descriptor (image-spec descriptor.md); `size` in bytes."""
 
     media_type: str
@@ -21,8 +21,7 @@ class Descriptor:
     artifact_type: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChartFacts:
+class ChartFacts(Struct, frozen=True, kw_only=True):
     """What Chart.yaml says, as Helm reads it; `metadata` is the whole of it after Helm's normalisation."""
 
     name: str
@@ -35,8 +34,7 @@ class ChartFacts:
         return f"{self.name}-{self.version}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OciChart:
+class OciChart(Struct, frozen=True, kw_only=True):
     """A chart in a registry or image layout: manifest bytes, chart layer, and its facts."""
 
     reference: PinnedReference
@@ -58,8 +56,7 @@ class OciChart:
         return self.chart.digest
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChartFile:
+class ChartFile(Struct, frozen=True, kw_only=True):
     """A local .tgz; `stands_for` is what the caller asserts by `--as`."""
 
     path: str

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
+
+from msgspec import Struct
 
 from verifier.model.codes import Code
 from verifier.model.digest import Digest
@@ -35,8 +36,7 @@ class Form(StrEnum):
     MESSAGE = "message"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SigningTime:
+class SigningTime(Struct, frozen=True, kw_only=True):
     """When something was signed, and by whose clock."""
 
     at: datetime
@@ -48,8 +48,7 @@ class SigningTime:
         return self.clock is not Clock.SIGNER
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenPGPSigner:
+class OpenPGPSigner(Struct, frozen=True, kw_only=True):
     """An OpenPGP certificate, named by its primary key; `signing_key` may be a subkey.
 
     `key_id` names the signing key as a plain public key would be named, where it could be one (RSA, ECDSA): the same key in
@@ -70,8 +69,7 @@ class OpenPGPSigner:
         return f"OpenPGP {self.fingerprint}" + (f" ({self.user_id})" if self.user_id else "")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeySigner:
+class KeySigner(Struct, frozen=True, kw_only=True):
     """A public key, named by the SHA-256 of its SubjectPublicKeyInfo."""
 
     key_id: str
@@ -89,23 +87,20 @@ class KeySigner:
 Signer = OpenPGPSigner | KeySigner
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Signature:
+class Signature(Struct, frozen=True, kw_only=True):
     """The claim kind "this signs the chart", in one of its forms."""
 
     form: Form
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attestation:
+class Attestation(Struct, frozen=True, kw_only=True):
     """The claim kind "this says something about the chart"; never satisfies `signed`."""
 
     predicate_type: str
     predicate: Any
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
+class Claim(Struct, frozen=True, kw_only=True):
     """A fact that a scheme proved.
 
     `anchors` are the names of the trust anchors that it verifies under. `repository` is the repository that the signed
@@ -125,8 +120,7 @@ class Claim:
     key_revoked: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rejection:
+class Rejection(Struct, frozen=True, kw_only=True):
     """Evidence that proved nothing; the family is the code's."""
 
     scheme: str | None

@@ -6,8 +6,9 @@ A code is stable: users' scripts, alerts and policies name it. Each has a family
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 
 class Family(StrEnum):
@@ -18,8 +19,7 @@ class Family(StrEnum):
     MISUSE = "misuse"
 
 
-@dataclass(frozen=True, slots=True)
-class Code:
+class Code(Struct, frozen=True):
     """A stable name, its family, and one line that tells a person what to do next."""
 
     name: str

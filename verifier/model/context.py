@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from verifier.model.artifact import Artifact
 from verifier.model.claim import Claim, Rejection
@@ -12,8 +12,7 @@ from verifier.model.reference import AnyReference
 CONTEXT_KEYS = ("environment", "cluster", "namespace")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Context:
+class Context(Struct, frozen=True, kw_only=True):
     """What rules may select on; `asserted_by` says who vouches for it (the caller, the server's settings, a token)."""
 
     environment: str | None = None
@@ -34,16 +33,14 @@ class Context:
                 raise KeyError(key)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class Request(Struct, frozen=True, kw_only=True):
     """One question: may this be installed, in this context?"""
 
     reference: AnyReference
     context: Context
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class Facts(Struct, frozen=True, kw_only=True):
     """All that a policy may look at: verified claims, kept failures, gaps. `artifact` is None when it could not be had;
     then a rejection or a gap says why, and nothing is allowed.
     """

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+
+from msgspec import Struct, field
 
 from verifier.model.artifact import Artifact
 from verifier.model.claim import Claim, Rejection
@@ -38,8 +39,7 @@ class Outcome(StrEnum):
     INCONCLUSIVE = "inconclusive"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
+class Check(Struct, frozen=True, kw_only=True):
     """One requirement's outcome. `claims` are indexes into the decision's claims."""
 
     name: str
@@ -51,8 +51,7 @@ class Check:
     children: tuple[Check, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PolicyName:
+class PolicyName(Struct, frozen=True, kw_only=True):
     """Which policy and which of its rules decided; `digest` is of the document and all that it refers to."""
 
     name: str
@@ -60,8 +59,7 @@ class PolicyName:
     rule: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
+class Decision(Struct, frozen=True, kw_only=True):
     """The whole answer."""
 
     id: str

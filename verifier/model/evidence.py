@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
+
+from msgspec import Struct, field
 
 from verifier.model.codes import Code
 from verifier.model.digest import Digest
@@ -21,8 +22,7 @@ class Kind(StrEnum):
     CHART = "chart"  # the chart itself: its manifest, config or archive
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Location:
+class Location(Struct, frozen=True, kw_only=True):
     """`where` is readable (a file name, a digest); `digest` is of the evidence's own manifest or bytes."""
 
     kind: Kind
@@ -31,8 +31,7 @@ class Location:
     media_type: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
+class Evidence(Struct, frozen=True, kw_only=True):
     """Bytes to judge; `annotations` are as untrusted as the rest."""
 
     location: Location
@@ -41,8 +40,7 @@ class Evidence:
     annotations: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gap:
+class Gap(Struct, frozen=True, kw_only=True):
     """Evidence that could not be looked up or was past a limit. Data, not an exception: the policy must know."""
 
     kind: str

@@ -19,7 +19,8 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from verifier.model import codes
 from verifier.model.digest import Digest, parse_digest
@@ -37,8 +38,7 @@ _HOSTNAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _MAX_NAME = 255  # many clients limit host + "/" + repository
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reference:
+class Reference(Struct, frozen=True, kw_only=True):
     """What was asked for, in canonical parts; `written` is the person's own text and is only ever shown."""
 
     registry: str
@@ -58,8 +58,7 @@ class Reference:
         return f"{SCHEME}{self.name}{tag}{digest}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PinnedReference:
+class PinnedReference(Struct, frozen=True, kw_only=True):
     """A reference with a digest that a registry or the caller gave; made by `operations.resolve` only.
 
     `was_pinned`: the caller named the digest. `read_from`: the place that answered, when it was not the origin. For an image
@@ -88,8 +87,7 @@ class PinnedReference:
         return f"{self.uri}{tag}@{self.digest}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileReference:
+class FileReference(Struct, frozen=True, kw_only=True):
     """A local chart archive; `asserted` is what `--as` says that it stands for (semantics 17)."""
 
     path: str
@@ -100,8 +98,7 @@ class FileReference:
         return f"file:{self.path}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LayoutReference:
+class LayoutReference(Struct, frozen=True, kw_only=True):
     """A chart in an OCI image layout on disk."""
 
     path: str

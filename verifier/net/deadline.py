@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from verifier.model import codes
 from verifier.model.errors import InconclusiveError
 
 
-@dataclass(frozen=True, slots=True)
-class Deadline:
+class Deadline(Struct, frozen=True):
     """`at` is on the monotonic clock, in seconds."""
 
     at: float

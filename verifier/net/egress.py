@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from verifier.model import codes
 from verifier.model.errors import InconclusiveError
@@ -24,8 +25,7 @@ _METADATA = {ipaddress.ip_address(text) for text in ("fd00:ec2::254", "100.100.1
 _SHARED = ipaddress.ip_network("100.64.0.0/10")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Egress:
+class Egress(Struct, frozen=True, kw_only=True):
     """`allow_private` opens private and loopback addresses; `allowed_hosts` (`host` or `host:port`) opens them one by one."""
 
     allow_private: bool

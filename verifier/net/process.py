@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from verifier.model import codes
 from verifier.model.errors import InconclusiveError, MisuseError
@@ -12,8 +12,7 @@ from verifier.model.errors import InconclusiveError, MisuseError
 _MAX_OUTPUT = 4 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finished:
+class Finished(Struct, frozen=True, kw_only=True):
     """What a program left behind."""
 
     status: int
@@ -23,6 +22,8 @@ class Finished:
 
 def run_program(arguments: Sequence[str], *, stdin: bytes, seconds: float, environment: Mapping[str, str]) -> Finished:
     """Run to the end; raises MisuseError `tool-missing`, or InconclusiveError `timeout`; a non-zero status is the caller's."""
+    import subprocess  # most commands run no program
+
     try:
         done = subprocess.run(list(arguments), input=stdin, capture_output=True, timeout=seconds, env=dict(environment), check=False)
     except FileNotFoundError as error:

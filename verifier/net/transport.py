@@ -13,12 +13,12 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Protocol
 from urllib.parse import urlsplit
 
 import urllib3
+from msgspec import Struct, field
 from urllib3.exceptions import (
     ConnectTimeoutError,
     HTTPError,
@@ -41,8 +41,7 @@ _ADDRESS_SECONDS = 60.0  # a name is resolved and judged anew after this, since 
 _ORIGINS = 256  # pools kept; whoever asks about ever new hosts must not fill our memory
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class Request(Struct, frozen=True, kw_only=True):
     """One exchange; `url` is absolute."""
 
     method: str
@@ -56,8 +55,7 @@ class Request:
         return origin_of(self.url)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Response:
+class Response(Struct, frozen=True, kw_only=True):
     """Status, headers (names in lower case), the body in full."""
 
     status: int
@@ -78,8 +76,7 @@ class Transport(Protocol):
         """Raises InconclusiveError when there is no response, or when it is larger than `limit` bytes."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TlsSettings:
+class TlsSettings(Struct, frozen=True, kw_only=True):
     """Files that the user names; `verify` is off only by an explicit unsafe switch."""
 
     ca_file: str | None = None
@@ -111,8 +108,7 @@ class LazyTls:
             return self._context
 
 
-@dataclass(frozen=True, slots=True)
-class _Pool:
+class _Pool(Struct, frozen=True):
     """The connections to one origin, the address that was judged, and until when that holds."""
 
     pool: urllib3.HTTPConnectionPool

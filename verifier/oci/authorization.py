@@ -15,8 +15,9 @@ from __future__ import annotations
 import ipaddress
 import threading
 import time
-from dataclasses import dataclass
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from verifier.formats.json import parse_object
 from verifier.model import codes
@@ -37,8 +38,7 @@ _COUNTRY_SECONDS = ("ac", "co", "com", "edu", "go", "gov", "gob", "ne", "net", "
 _SHARED_SUFFIXES = ("github.io", "amazonaws.com", "azurecr.io", "pkg.dev", "cloudfront.net", "azurewebsites.net")
 
 
-@dataclass(frozen=True, slots=True)
-class _Token:
+class _Token(Struct, frozen=True):
     value: str
     ends: float
 

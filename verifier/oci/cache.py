@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from verifier.model.artifact import Descriptor
 from verifier.model.digest import Digest
@@ -45,8 +46,7 @@ class ContentCache:
                 self._size -= len(dropped)
 
 
-@dataclass(frozen=True, slots=True)
-class CachedSource:
+class CachedSource(Struct, frozen=True):
     """`source`, with what is immutable kept in `cache`."""
 
     source: Source

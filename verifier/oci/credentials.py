@@ -14,9 +14,10 @@ import binascii
 import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from verifier.formats.json import dump_json, parse_object
 from verifier.model import codes, limits
@@ -29,8 +30,7 @@ _DOCKER_HUB_KEY = "https://index.docker.io/v1/"
 _NOT_FOUND = b"credentials not found"
 
 
-@dataclass(frozen=True, slots=True)
-class Basic:
+class Basic(Struct, frozen=True):
     """User and password; never printed."""
 
     username: str
@@ -40,8 +40,7 @@ class Basic:
         return f"Basic({self.username!r})"
 
 
-@dataclass(frozen=True, slots=True)
-class IdentityToken:
+class IdentityToken(Struct, frozen=True):
     """A refresh token for the token server's OAuth2 endpoint."""
 
     token: str
@@ -50,8 +49,7 @@ class IdentityToken:
         return "IdentityToken()"
 
 
-@dataclass(frozen=True, slots=True)
-class RegistryToken:
+class RegistryToken(Struct, frozen=True):
     """A bearer token for the registry itself."""
 
     token: str

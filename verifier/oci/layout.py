@@ -16,9 +16,10 @@ import os
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from verifier.formats.json import dump_json, parse_object
 from verifier.model import codes, limits
@@ -36,8 +37,7 @@ _LOCKS: dict[str, threading.Lock] = {}
 _LOCKS_GUARD = threading.Lock()
 
 
-@dataclass(frozen=True, slots=True)
-class ImageLayout:
+class ImageLayout(Struct, frozen=True):
     """The layout in one directory; `create` makes it when something is first written."""
 
     root: Path

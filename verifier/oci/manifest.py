@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from verifier.formats.json import dump_json, parse_object
 from verifier.model import codes
@@ -25,8 +26,7 @@ HELM_CHART_LEGACY = "application/tar+gzip"
 HELM_PROVENANCE = "application/vnd.cncf.helm.chart.provenance.v1.prov"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Manifest:
+class Manifest(Struct, frozen=True, kw_only=True):
     """An image manifest; `media_type` is what the body says, if it says so."""
 
     config: Descriptor
@@ -42,8 +42,7 @@ class Manifest:
         return self.artifact_type or self.config.media_type
 
 
-@dataclass(frozen=True, slots=True)
-class Index:
+class Index(Struct, frozen=True):
     """An image index: a list of descriptors, each only a hint."""
 
     manifests: tuple[Descriptor, ...]

@@ -7,9 +7,10 @@ and carries its deadline; connections, tokens and what was learnt live in the Se
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
+
+from msgspec import Struct
 
 from verifier.formats.json import parse_object
 from verifier.model import codes, limits
@@ -25,8 +26,7 @@ from verifier.oci.source import Fetched, Referrers
 _CHUNK_BYTES = 16 * limits.MIB  # blobs above this are sent in chunks
 
 
-@dataclass(frozen=True, slots=True)
-class Repository:
+class Repository(Struct, frozen=True):
     """`registry/name`, seen through `session` until `deadline`."""
 
     session: Session

@@ -12,9 +12,11 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from verifier.formats.json import parse_json
 from verifier.model import codes, limits
@@ -34,8 +36,7 @@ _REMEMBERED = 4096
 _REDIRECTS = (301, 302, 303, 307, 308)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionSettings:
+class SessionSettings(Struct, frozen=True, kw_only=True):
     """`plain_http`: hosts that are spoken to without TLS beside loopback ones; `loopback_tls`: loopback speaks TLS too."""
 
     egress: Egress

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from verifier.model.artifact import Descriptor
 from verifier.model.digest import Digest
 from verifier.model.evidence import Gap, Kind
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fetched:
+class Fetched(Struct, frozen=True, kw_only=True):
     """A manifest's bytes, under the digest that we computed."""
 
     digest: Digest
@@ -24,8 +24,7 @@ class Fetched:
         return Descriptor(media_type=self.media_type, digest=self.digest, size=len(self.data))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Referrers:
+class Referrers(Struct, frozen=True, kw_only=True):
     """Descriptors of manifests that say they refer to a subject: hints, each to be fetched and read."""
 
     descriptors: tuple[Descriptor, ...]

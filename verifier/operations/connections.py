@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
+
+from msgspec import Struct, field
 
 from verifier.model.reference import LayoutReference, Reference
 from verifier.net.deadline import Deadline
@@ -22,8 +23,7 @@ _R = TypeVar("_R")
 _THREADS = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Connections:
+class Connections(Struct, frozen=True):
     """One per process. `pool` runs leaf look-ups only, never something that waits for the pool itself."""
 
     session: Session

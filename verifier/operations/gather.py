@@ -7,8 +7,9 @@ blob is the evidence. What cannot be read is a gap, what is foreign a rejection;
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from verifier.attest.bundle import MEDIA_TYPE as BUNDLE
 from verifier.attest.bundle import MEDIA_TYPES as BUNDLES
@@ -30,8 +31,7 @@ Wanted = frozenset[str]
 EVERYTHING: Wanted = frozenset(EVIDENCE_TYPES)
 
 
-@dataclass(frozen=True, slots=True)
-class Gathered:
+class Gathered(Struct, frozen=True):
     """Untrusted evidence, evidence that is none, and what could not be read."""
 
     evidence: tuple[Evidence, ...] = ()
@@ -39,8 +39,7 @@ class Gathered:
     gaps: tuple[Gap, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EvidenceFiles:
+class EvidenceFiles(Struct, frozen=True, kw_only=True):
     """Evidence that the user gives as files."""
 
     provenance: tuple[str, ...] = ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from verifier.model.artifact import Artifact
 from verifier.model.claim import Claim, Rejection
@@ -14,8 +14,7 @@ from verifier.operations.verification import Options, examine, prove
 from verifier.trust.anchors import TrustMaterial
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Inspection:
+class Inspection(Struct, frozen=True, kw_only=True):
     """What lies there; without trust material nothing is ever called verified."""
 
     artifact: Artifact | None

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from verifier.model import codes, limits
 from verifier.model.errors import MisuseError
@@ -14,8 +15,7 @@ if TYPE_CHECKING:
     from verifier.schemes.openpgp.certificates import Certificate
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeyLine:
+class KeyLine(Struct, frozen=True, kw_only=True):
     """One key: its kind, what names it in a policy, and what else is worth knowing."""
 
     kind: str

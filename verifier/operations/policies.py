@@ -8,8 +8,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec import Struct
 
 from verifier.model import codes, limits
 from verifier.model.errors import MisuseError
@@ -18,13 +19,12 @@ from verifier.policy.document import Policy, TrustEntry, TrustKind
 from verifier.trust.anchors import KEY, OPENPGP, Anchor, TrustMaterial
 
 
-@dataclass(frozen=True, slots=True)
-class LoadedPolicy:
+class LoadedPolicy(Struct, frozen=True):
     """Policy and trust, read as one; `trust_digest` is computed once."""
 
     policy: Policy
     trust: TrustMaterial
-    trust_digest: str = field(default="")
+    trust_digest: str = ""
 
 
 def load(path: Path) -> LoadedPolicy:

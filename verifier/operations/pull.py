@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from verifier.model.context import Request
 from verifier.model.decision import Decision
@@ -13,8 +14,7 @@ from verifier.operations.signing import write_new
 from verifier.operations.verification import Options, verify
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pulled:
+class Pulled(Struct, frozen=True, kw_only=True):
     """The decision, and the file that was written if it allows."""
 
     decision: Decision

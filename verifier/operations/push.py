@@ -9,10 +9,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from verifier.charts.archive import ChartArchive, read_archive
 from verifier.charts.clearsign import read_clearsigned
@@ -32,8 +33,7 @@ from verifier.operations.resolve import read_local
 _PREFIX = "org.opencontainers.image."
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pushed:
+class Pushed(Struct, frozen=True, kw_only=True):
     """Where it is now."""
 
     reference: str

@@ -10,8 +10,9 @@ Raises FailedError (the chart is bad) or InconclusiveError (it could not be had)
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from verifier.charts.archive import read_archive
 from verifier.charts.metadata import read_metadata_json
@@ -25,8 +26,7 @@ from verifier.oci.manifest import DOCKER_MANIFEST, HELM_CHART, HELM_CHART_LEGACY
 from verifier.oci.source import Fetched, Source
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pinned:
+class Pinned(Struct, frozen=True, kw_only=True):
     """A manifest with its pinned reference: what evidence can be looked up for."""
 
     reference: PinnedReference

@@ -9,9 +9,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+
+from msgspec import Struct
 
 from verifier.attest.bundle import MEDIA_TYPE as BUNDLE
 from verifier.attest.statement import SIGN_PREDICATE
@@ -34,16 +35,14 @@ SignText = Callable[[str], bytes]
 SignDigest = Callable[[Digest, str], bytes]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Signing:
+class Signing(Struct, frozen=True, kw_only=True):
     """How to sign: one of the two, made from a key by the caller."""
 
     sign_text: SignText | None = None
     sign_digest: SignDigest | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Signed:
+class Signed(Struct, frozen=True, kw_only=True):
     """What was signed, and where the signature is: a file's path or the attached manifest's digest."""
 
     target: str

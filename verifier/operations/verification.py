@@ -7,9 +7,11 @@ a gap (it could not be had), and the policy, which sees facts and never evidence
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import lru_cache
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from verifier.model import codes, limits
 from verifier.model.artifact import Artifact
@@ -32,8 +34,7 @@ from verifier.schemes.scheme import Scheme
 from verifier.trust.anchors import KEY, OPENPGP, TrustMaterial
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class Options(Struct, frozen=True, kw_only=True):
     """What a caller may add to a question."""
 
     files: EvidenceFiles = field(default_factory=EvidenceFiles)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
+
+from msgspec import Struct
 
 from verifier.model.artifact import Artifact, OciChart
 from verifier.model.claim import Claim
@@ -12,8 +13,7 @@ from verifier.model.reference import AnyReference, FileReference, LayoutReferenc
 from verifier.policy.document import Policy, Rule
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
+class Case(Struct, frozen=True, kw_only=True):
     """`claims` are those that count: what the deny list strikes out is not among them."""
 
     policy: Policy

@@ -6,9 +6,10 @@ Requirements are a closed union; each carries where it stands (`place`), its win
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+
+from msgspec import Struct, field
 
 from verifier.charts.version import Range
 from verifier.model.claim import Clock, Form
@@ -26,8 +27,7 @@ class TrustKind(StrEnum):
     KEY = "key"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrustEntry:
+class TrustEntry(Struct, frozen=True, kw_only=True):
     """A name for what we believe in. `path` is as written, relative to the policy's file; `inline` is PEM or armor in it.
 
     `gnupg_home` names a GnuPG home (`default`: the caller's) whose keys with `fingerprints` are meant.
@@ -45,8 +45,7 @@ class TrustEntry:
     place: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Window:
+class Window(Struct, frozen=True, kw_only=True):
     """When a branch counts, and since when its failure is enforced (semantics 12)."""
 
     since: datetime | None = None
@@ -59,8 +58,7 @@ class Window:
         return tuple(moment for moment in (self.since, self.until, self.enforce_from) if moment is not None)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Common:
+class Common(Struct, frozen=True, kw_only=True):
     """What every requirement carries."""
 
     place: str = ""
@@ -68,8 +66,7 @@ class Common:
     action: Action = Action.ENFORCE
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Signed(Common):
+class Signed(Common, frozen=True, kw_only=True):
     """A signature by one of the trust names `by`."""
 
     by: tuple[str, ...]
@@ -79,8 +76,7 @@ class Signed(Common):
     retired_keys: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReviewedDigest:
+class ReviewedDigest(Struct, frozen=True, kw_only=True):
     """A digest that a person has looked at (semantics 14)."""
 
     digest: str
@@ -89,15 +85,13 @@ class ReviewedDigest:
     expires: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DigestIn(Common):
+class DigestIn(Common, frozen=True, kw_only=True):
     """The chart is one of these."""
 
     entries: tuple[ReviewedDigest, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChartIs(Common):
+class ChartIs(Common, frozen=True, kw_only=True):
     """Conditions on the chart itself; None means that nothing is asked."""
 
     name: str | None = None
@@ -112,22 +106,19 @@ class ChartIs(Common):
     max_bytes: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class All(Common):
+class All(Common, frozen=True, kw_only=True):
     """Every one of `of`."""
 
     of: tuple[Requirement, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AnyOf(Common):
+class AnyOf(Common, frozen=True, kw_only=True):
     """At least one of `of`."""
 
     of: tuple[Requirement, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AtLeast(Common):
+class AtLeast(Common, frozen=True, kw_only=True):
     """`count` of `of`, each by another principal (semantics 10)."""
 
     count: int
@@ -137,8 +128,7 @@ class AtLeast(Common):
 Requirement = Signed | DigestIn | ChartIs | All | AnyOf | AtLeast
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Denied:
+class Denied(Struct, frozen=True, kw_only=True):
     """One entry of the deny list; exactly one of digest, name, fingerprint and key says what is meant."""
 
     digest: str | None = None
@@ -158,8 +148,7 @@ class Denied:
         return f"{kind} {self.digest or self.fingerprint or self.key}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
+class Rule(Struct, frozen=True, kw_only=True):
     """Which charts, in which context, and what they must meet. `context` maps a key to the values that match."""
 
     name: str
@@ -172,8 +161,7 @@ class Rule:
     place: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
+class Policy(Struct, frozen=True, kw_only=True):
     """A checked policy. `digest` is of the document's bytes; the trust material has a digest of its own."""
 
     name: str

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from verifier.charts.version import Range, parse_range
 from verifier.formats.yaml import Node
@@ -32,15 +33,13 @@ _REVIEWED = ("digest", "owner", "reason", "expires")
 _MAX_DEPTH = 10
 
 
-@dataclass(frozen=True, slots=True)
-class Names:
+class Names(Struct, frozen=True):
     """The trust names of the policy and their kinds."""
 
     kinds: Mapping[str, TrustKind]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Place:
+class _Place(Struct, frozen=True, kw_only=True):
     """Where a requirement stands: what may be written there follows from it."""
 
     path: str = "require"

@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
+
+from msgspec import Struct
 
 from verifier.model.errors import MisuseError
 from verifier.model.reference import SCHEME, canonical_host, is_repository
@@ -28,8 +29,7 @@ _MAX_SEGMENTS = 32
 Rank = tuple[int, int, int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(Struct, frozen=True):
     """`host` is empty for files; `segments` is the pattern."""
 
     host: str

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os.path
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from verifier.model import codes
 from verifier.model.codes import Code
@@ -14,8 +15,7 @@ from verifier.policy.document import Policy, Rule
 from verifier.policy.scopes import Rank
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(Struct, frozen=True):
     """Why no rule could be selected."""
 
     code: Code

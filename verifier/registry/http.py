@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
+
+from msgspec import Struct, field
 
 from verifier.formats.json import dump_json
 
@@ -14,8 +15,7 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 _BLOCK = 256 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """Status, headers, body; `stream` is read instead of `body` when it is there."""
 
     status: int

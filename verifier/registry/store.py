@@ -12,8 +12,9 @@ import os
 import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from verifier.model import codes
 from verifier.model.artifact import Descriptor
@@ -26,16 +27,14 @@ from verifier.oci.manifest import Index, Manifest, read_manifest
 _STALE_SECONDS = 24 * 3600.0
 
 
-@dataclass(frozen=True, slots=True)
-class Upload:
+class Upload(Struct, frozen=True):
     """An upload in progress: `size` bytes are there."""
 
     path: Path
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class RegistryStore:
+class RegistryStore(Struct, frozen=True):
     """All repositories below `root`."""
 
     root: Path

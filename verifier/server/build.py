@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from fastapi import FastAPI
+from msgspec import Struct, field
 
 from verifier.model import limits
 from verifier.model.context import Context
@@ -26,8 +26,7 @@ from verifier.settings import credential_files, load_settings
 _CACHE_BYTES = 48 * limits.MIB
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServerSettings:
+class ServerSettings(Struct, frozen=True, kw_only=True):
     """What `verifier serve` was told."""
 
     policy: Path

@@ -11,8 +11,9 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+
+from msgspec import Struct
 
 from verifier import __version__
 from verifier.model.context import Context
@@ -25,15 +26,13 @@ _DENIED_LIFE = timedelta(seconds=5)
 _ENTRIES = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(Struct, frozen=True):
     """See the module."""
 
     parts: tuple[object, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(Struct, frozen=True):
     """A decision with its encoded form; `ends` is when it must be made anew."""
 
     decision: Decision

@@ -16,8 +16,9 @@ import hashlib
 import hmac
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec import Struct, field
 
 from verifier.formats.yaml import Node, YamlError, parse_yaml
 from verifier.model import codes, limits
@@ -29,8 +30,7 @@ from verifier.policy.fields import Fields, fail, one_of, sequence, text, texts
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Caller:
+class Caller(Struct, frozen=True, kw_only=True):
     """An authenticated principal; `grants` maps a context key to the values that it may claim (`*`: any)."""
 
     name: str
@@ -50,8 +50,7 @@ class Caller:
 ANYONE = Caller(name="anyone")
 
 
-@dataclass(frozen=True, slots=True)
-class Callers:
+class Callers(Struct, frozen=True):
     """All who may call; none at all means that nobody is asked."""
 
     callers: tuple[Caller, ...] = ()

@@ -12,8 +12,9 @@ import json
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import UTC, datetime
+
+from msgspec import Struct
 
 from verifier.model import codes
 from verifier.model.context import Context, Request
@@ -31,8 +32,7 @@ from verifier.server.cache import Answered, DecisionCache, Key, cache_key, endin
 from verifier.server.metrics import Metrics
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServiceSettings:
+class ServiceSettings(Struct, frozen=True, kw_only=True):
     """Times in seconds. `slots`: decisions in hand at once; `patience`: how long a caller waits for a slot."""
 
     slots: int = 16

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from msgspec import Struct
 
 from verifier.model import codes
 from verifier.model.errors import MisuseError
@@ -31,8 +31,7 @@ class SigningKey(Protocol):
         """A signature over `message` with the hash that goes with the key."""
 
 
-@dataclass(frozen=True, slots=True)
-class LocalKey:
+class LocalKey(Struct, frozen=True):
     """A private key in memory; never printed."""
 
     private: AnyPrivateKey

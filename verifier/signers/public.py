@@ -8,12 +8,12 @@ The hash follows the key, as in cosign and sigstore-go: P-256 with SHA-256, P-38
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from functools import lru_cache
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from msgspec import Struct
 
 from verifier.attest.bundle import key_hint
 from verifier.model import codes
@@ -25,8 +25,7 @@ _RSA_BITS = range(2048, 4097)
 AnyPublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
 
 
-@dataclass(frozen=True, slots=True)
-class PublicKey:
+class PublicKey(Struct, frozen=True):
     """A public key that can verify; `spki_sha256` names it."""
 
     key: AnyPublicKey

@@ -6,8 +6,9 @@ An anchor is raw trust material with a name from the policy; the scheme that kno
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from datetime import datetime
+
+from msgspec import Struct
 
 from verifier.model.digest import sha256
 
@@ -15,8 +16,7 @@ OPENPGP = "openpgp"
 KEY = "key"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Anchor:
+class Anchor(Struct, frozen=True, kw_only=True):
     """One thing that we believe in. `kind` is OPENPGP (a keyring) or KEY (a PEM public key).
 
     `fingerprints` limits a keyring to these primary keys (upper-case hex); the window limits a key.
@@ -37,8 +37,7 @@ class Anchor:
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
-class TrustMaterial:
+class TrustMaterial(Struct, frozen=True):
     """All anchors of a policy together."""
 
     anchors: tuple[Anchor, ...] = ()

@@ -179,7 +179,7 @@ def test_egress_holds_for_transport_and_token_calls() -> None:
 def test_a_name_is_judged_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     judged: list[str] = []
 
-    class Counting(Egress):
+    class Counting(Egress, frozen=True):
         def judge(self, host: str, port: int) -> str:
             judged.append(host)
             return super().judge(host, port)

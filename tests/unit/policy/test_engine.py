@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from tests.support.charts import archive, chart_file
 from tests.support.signers import pair
@@ -76,11 +76,11 @@ def by_alice(**changes: object) -> Claim:
         location=HERE,
         times=(SigningTime(at=NOW - timedelta(days=10), clock=Clock.SIGNER),),
     )
-    return replace(claim, **changes)  # type: ignore[arg-type]
+    return replace(claim, **changes)
 
 
 def by_bob(**changes: object) -> Claim:
-    return replace(by_alice(), signer=OpenPGPSigner(fingerprint=FPR_B, signing_key=FPR_B), anchors=frozenset(("bob",)), **changes)  # type: ignore[arg-type]
+    return replace(by_alice(), signer=OpenPGPSigner(fingerprint=FPR_B, signing_key=FPR_B), anchors=frozenset(("bob",)), **changes)
 
 
 def by_ci(anchor: str = "ci", key: str = "sha256:" + "1" * 64, **changes: object) -> Claim:
@@ -88,7 +88,7 @@ def by_ci(anchor: str = "ci", key: str = "sha256:" + "1" * 64, **changes: object
     claim = replace(
         by_alice(), scheme="sigstore", kind=Signature(form=Form.STATEMENT), signer=signer, anchors=frozenset((anchor,)), times=(), role=Role.MANIFEST
     )
-    return replace(claim, **changes)  # type: ignore[arg-type]
+    return replace(claim, **changes)
 
 
 def judged(loaded: Policy, *arguments: object, now: datetime = NOW, **keywords: object) -> Decision:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import jsonschema
 import pytest
+from msgspec.structs import replace
 
 from tests.unit.policy.test_engine import FPR_A, HERE, NOW, by_alice, by_ci, chart, facts, policy
 from verifier.model import codes

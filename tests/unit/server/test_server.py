@@ -241,7 +241,7 @@ def test_how_long_an_answer_is_kept(registry: str) -> None:
     digest = release(registry)
     decision = ask(f"oci://{registry}/acme/web@{digest}", key_policy(registry, pair()), connect())
     assert ending(decision, NOW) == NOW + timedelta(minutes=5)
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     assert ending(replace(decision, valid_until=NOW + timedelta(seconds=9)), NOW) == NOW + timedelta(seconds=9)
     assert ending(replace(decision, outcome=Outcome.DENIED), NOW) == NOW + timedelta(seconds=5)

@@ -6,11 +6,11 @@ trust is loaded.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 
 import pysequoia
+from msgspec import Struct
 from pysequoia import packet
 
 from verifier.model import codes, limits
@@ -32,8 +32,7 @@ _SECRET = b"PRIVATE KEY BLOCK"
 KEYBOX_MAGIC = b"KBXf"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Key:
+class Key(Struct, frozen=True, kw_only=True):
     """A primary key or subkey: lower-case hex fingerprint, and when its newest binding lets it expire."""
 
     fingerprint: str
@@ -57,8 +56,7 @@ class Key:
         return self.rsa_bits is not None and self.rsa_bits < _WEAK_RSA_BITS
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Certificate:
+class Certificate(Struct, frozen=True, kw_only=True):
     """One certificate; `fingerprint` is the primary key's, in upper-case hex as people write it."""
 
     fingerprint: str
@@ -136,8 +134,7 @@ def _expiration(cert: pysequoia.Cert) -> datetime | None:
         return None
 
 
-@dataclass(slots=True)
-class _Binding:
+class _Binding(Struct):
     """The key whose packets are being read, and its newest binding signature so far."""
 
     head: packet.Packet

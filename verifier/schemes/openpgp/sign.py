@@ -9,10 +9,10 @@ What is returned was read back through our own gate: nothing half-signed leaves 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 import pysequoia
+from msgspec import Struct
 
 from verifier.charts.clearsign import read_clearsigned, with_checksum
 from verifier.model import codes
@@ -23,15 +23,13 @@ from verifier.schemes.openpgp.certificates import first_line
 _SECRET_BLOCK = b"PGP PRIVATE KEY BLOCK"
 
 
-@dataclass(frozen=True, slots=True)
-class AgentKey:
+class AgentKey(Struct, frozen=True):
     """A key in the caller's GnuPG home."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class SecretKey:
+class SecretKey(Struct, frozen=True):
     """An armored or binary secret key; never printed."""
 
     data: bytes

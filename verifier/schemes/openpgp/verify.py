@@ -14,10 +14,10 @@ library refuses hard revocations and expired signatures by itself; the clock is 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import pysequoia
+from msgspec import Struct
 from pysequoia import packet
 
 from verifier.charts.clearsign import ClearSigned, read_clearsigned
@@ -66,8 +66,7 @@ def _signatures(data: bytes, where: str) -> list[packet.Packet]:
     return packets
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Said:
+class _Said(Struct, frozen=True, kw_only=True):
     """What a signature packet says of itself; `issuer` is lower-case hex, and as untrusted as the rest."""
 
     data: bytes
@@ -115,8 +114,7 @@ def _check_signature(item: _Said) -> None:
         raise FailedError(codes.OPENPGP_WEAK, f"the signature uses {str(item.hash).rpartition('.')[2]}")
 
 
-@dataclass(frozen=True, slots=True)
-class _Signer:
+class _Signer(Struct, frozen=True):
     """A certificate, and the names of the anchors under which it counts."""
 
     certificate: Certificate
