@@ -14,6 +14,7 @@ ignores what follows the end. Each of these lets one archive be two charts; here
 from __future__ import annotations
 
 import io
+import re
 import tarfile
 import zlib
 from collections.abc import Mapping
@@ -27,6 +28,7 @@ from verifier.model.digest import Digest, sha256
 from verifier.model.errors import FailedError
 
 _GZIP_WITH_HEADER = 31
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # These PAX records say where or how long a file is; two tar readers may resolve them differently.
 _REFUSED_PAX = ("size", "linkpath", "hdrcharset", "GNU.sparse")
 
@@ -100,13 +102,14 @@ def _read_files(raw: bytes, where: str, budget: _Budget) -> tuple[str, dict[str,
             continue
         top, path = _split(_clean(member.name, where), where)
         tops.add(top)
-        if (other := seen.get(path.casefold())) is not None:
+        folded = path.casefold()
+        if (other := seen.get(folded)) is not None:
             raise _refuse(codes.ARCHIVE_AMBIGUOUS, f"{path!r} is there twice (as {other!r})", where)
-        seen[path.casefold()] = path
+        seen[folded] = path
         files[path] = _content(raw, member, where)
     if len(tops) > 1:
         raise _refuse(codes.ARCHIVE_AMBIGUOUS, f"more than one top directory: {', '.join(sorted(tops)[:3])}", where)
-    if any(raw[end:]):
+    if raw[end:].strip(b"\0"):
         raise _refuse(codes.ARCHIVE_TRAILING, "data after the end of the tar archive", where)
     if not tops:
         raise _refuse(codes.ARCHIVE_INVALID, "the archive holds no files", where)
@@ -142,7 +145,7 @@ def _clean(name: str, where: str) -> str:
         raise _refuse(codes.ARCHIVE_LIMIT, f"a path of more than {limits.ARCHIVE_PATH} characters", where)
     if "\\" in name:
         raise _refuse(codes.ARCHIVE_AMBIGUOUS, f"a backslash in {name!r}", where)
-    if any(ord(character) < 32 or character == "\x7f" for character in name):
+    if _CONTROL.search(name):
         raise _refuse(codes.ARCHIVE_AMBIGUOUS, f"a control character in {name!r}", where)
     parts = name.removesuffix("/").split("/")
     if name.startswith("/") or ".." in parts or ":" in parts[0]:

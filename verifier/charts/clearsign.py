@@ -114,9 +114,9 @@ def _dearmor(lines: list[str], where: str) -> bytes:
 
 def crc24(data: bytes) -> bytes:
     """The armor checksum of RFC 9580 section 6.1, 3 bytes."""
-    crc = 0xB704CE
+    crc, table = 0xB704CE, _CRC24
     for byte in data:
-        crc = ((crc << 8) & 0xFFFFFF) ^ _CRC24[(crc >> 16) ^ byte]
+        crc = (crc << 8 & 0xFFFFFF) ^ table[crc >> 16 ^ byte]
     return crc.to_bytes(3, "big")
 
 

@@ -20,13 +20,7 @@ def parse_json(data: bytes, *, where: str) -> Any:
     try:
         text = data.decode("utf-8")
         _check_depth(text)
-        return json.loads(
-            text,
-            object_pairs_hook=_no_duplicates,
-            parse_constant=_refuse_constant,
-            parse_int=_bounded_int,
-            parse_float=_finite,
-        )
+        return _STRICT.decode(text)
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
         raise FailedError(codes.JSON_INVALID, f"not strict JSON: {_first_line(error)}", where=where) from error
 
@@ -76,6 +70,10 @@ def _finite(text: str) -> float:
     if value in (float("inf"), float("-inf")):
         raise ValueError("a number out of range")
     return value
+
+
+# Made once: `json.loads` with hooks makes a decoder for every call. It refuses a byte order mark, as no value begins with one.
+_STRICT = json.JSONDecoder(object_pairs_hook=_no_duplicates, parse_constant=_refuse_constant, parse_int=_bounded_int, parse_float=_finite)
 
 
 def _check_depth(text: str) -> None:

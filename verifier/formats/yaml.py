@@ -126,25 +126,26 @@ _Dumper.add_representer(str, _represent_text)
 
 def _guarded(text: str) -> Iterator[yaml.Event]:
     depth = 0
-    for count, event in enumerate(yaml.parse(text, Loader=yaml.CSafeLoader)):
+    for count, event in enumerate(iter(yaml.CSafeLoader(text).get_event, None)):
         if count > limits.YAML_EVENTS:
             _refuse(event, "the document is too large")
-        match event:
-            case yaml.AliasEvent():
-                _refuse(event, "aliases are not allowed")
-            case yaml.MappingStartEvent() | yaml.SequenceStartEvent():
-                depth += 1
-            case yaml.MappingEndEvent() | yaml.SequenceEndEvent():
-                depth -= 1
-            case _:
-                pass
-        if depth > limits.YAML_DEPTH:
-            _refuse(event, f"nested deeper than {limits.YAML_DEPTH}")
-        if getattr(event, "anchor", None) is not None:
-            _refuse(event, "anchors are not allowed")
-        if getattr(event, "tag", None) is not None:
-            _refuse(event, "tags are not allowed")
+        if isinstance(event, yaml.NodeEvent):
+            _check_node(event)
+            depth += isinstance(event, yaml.CollectionStartEvent)
+            if depth > limits.YAML_DEPTH:
+                _refuse(event, f"nested deeper than {limits.YAML_DEPTH}")
+        else:
+            depth -= isinstance(event, yaml.CollectionEndEvent)
         yield event
+
+
+def _check_node(event: yaml.NodeEvent) -> None:
+    if isinstance(event, yaml.AliasEvent):
+        _refuse(event, "aliases are not allowed")
+    if event.anchor is not None:
+        _refuse(event, "anchors are not allowed")
+    if event.tag is not None:  # type: ignore[attr-defined]  # every node but an alias has one
+        _refuse(event, "tags are not allowed")
 
 
 class _Composer:

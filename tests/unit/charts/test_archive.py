@@ -59,6 +59,7 @@ ATTACKS = {
     "control character": (evil_archive(("web/a\x1bb", b"x")), "archive-ambiguous"),
     "newline": (evil_archive(("web/a\nb", b"x")), "archive-ambiguous"),
     "the same file twice": (evil_archive(("web/values.yaml", b"evil: true\n")), "archive-ambiguous"),
+    "a one-letter file twice": (evil_archive(("web/x", b"1"), ("web/x", b"2")), "archive-ambiguous"),
     "Chart.yaml twice": (evil_archive(("web/Chart.yaml", chart_yaml(version="9.9.9"))), "archive-ambiguous"),
     "twice but for case": (evil_archive(("web/Values.yaml", b"x")), "archive-ambiguous"),
     "a second top directory": (evil_archive(("evil/Chart.yaml", chart_yaml("evil"))), "archive-ambiguous"),
