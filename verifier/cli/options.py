@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any, TypeVar
 
 import click
 from msgspec import Struct
 
+from verifier.cli import progress
 from verifier.model import codes
 from verifier.model.context import Context
 from verifier.model.errors import MisuseError
 from verifier.model.reference import AnyReference, canonical_host, parse, parse_oci
 from verifier.net.egress import Egress
-from verifier.net.transport import HttpTransport, TlsSettings
+from verifier.net.transport import HttpTransport, Observer, TlsSettings
 from verifier.oci.credentials import Basic, Credentials
 from verifier.oci.session import Session, SessionSettings
 from verifier.operations.connections import Connections
@@ -40,12 +42,23 @@ class Network(Struct, frozen=True, kw_only=True):
         """The switches that stand in every decision that they touched."""
         return ("insecure-skip-tls-verify",) if self.insecure_skip_tls_verify else ()
 
-    def connect(self) -> Connections:
-        """Connections for this command; the person asking may reach their own network, but never metadata services."""
+    @contextmanager
+    def connected(self, *, quiet: bool = False) -> Iterator[Connections]:
+        """Connections for this command, closed at its end; unless `quiet`, a slow one shows its progress on a terminal."""
+        with ExitStack() as stack:
+            observe = _debug if self.debug else None
+            if observe is None and not quiet and progress.wanted():
+                observe = stack.enter_context(progress.shown()).note
+            connections = self._connect(observe)
+            stack.callback(connections.close)
+            yield connections
+
+    def _connect(self, observe: Observer | None) -> Connections:
+        """The person asking may reach their own network, but never metadata services."""
         settings = load_settings(os.environ)
         tls = TlsSettings(ca_file=self.ca_file or settings.ca_file, cert_file=self.cert_file, key_file=self.key_file, verify=not self.insecure_skip_tls_verify)
         egress = Egress(allow_private=True)
-        transport = HttpTransport(egress=egress, tls=tls, observe=_debug if self.debug else None)
+        transport = HttpTransport(egress=egress, tls=tls, observe=observe)
         files = credential_files(os.environ, self.registry_config or settings.registry_config)
         credentials = Credentials(files, given=_given_credential(), environment=os.environ)
         loopback_tls = bool(tls.ca_file or tls.cert_file or self.insecure_skip_tls_verify) and not self.plain_http

@@ -54,13 +54,11 @@ def push(archive: str, base: str, network: Network) -> None:
     """
     from verifier.operations.push import push as push_chart
 
-    connections = network.connect()
     try:
-        pushed = push_chart(Path(archive), base, connections)
+        with network.connected() as connections:
+            pushed = push_chart(Path(archive), base, connections)
     except FailedError as error:
         raise MisuseError(codes.CHART_INVALID, f"{error.reason} ({error.code.name})", where=error.where) from error
-    finally:
-        connections.close()
     echo(f"{'there already' if pushed.existed else 'pushed'}  {pushed.reference}")
     echo(f"digest  {pushed.digest}")
 

@@ -37,11 +37,8 @@ def inspect(target: str, trust: TrustFlags, network: Network) -> int:
 
     reference = read_reference(target)
     material = trust.load([reference]).trust if trust.given or trust.policy else TrustMaterial()
-    connections = network.connect()
-    try:
+    with network.connected() as connections:
         found = look(reference, material, connections, Options())
-    finally:
-        connections.close()
     echo(safe(str(reference)))
     if found.artifact is not None:
         echo(f"  chart     {safe(found.artifact.facts.label)}")
@@ -106,11 +103,8 @@ def _asking(target: str, trust: TrustFlags, network: Network) -> Iterator[tuple[
     reference = read_reference(target)
     loaded = trust.load([reference])
     warn_unsafe(network.unsafe)
-    connections = network.connect()
-    try:
+    with network.connected() as connections:
         yield reference, loaded, connections
-    finally:
-        connections.close()
 
 
 def _chosen(decision: Decision, what: str) -> str:

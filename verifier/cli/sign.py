@@ -43,11 +43,8 @@ def sign(target: str, key: str | None, openpgp_key: str | None, chart: str | Non
         if isinstance(reference, FileReference):
             signed = sign_file(reference, signing)
         else:
-            connections = network.connect()
-            try:
+            with network.connected(quiet=openpgp_key is not None) as connections:  # GnuPG may ask for a passphrase on this terminal
                 signed = sign_reference(reference, signing, connections, chart=Path(chart) if chart else None)
-            finally:
-                connections.close()
     except FailedError as error:
         raise MisuseError(codes.CHART_INVALID, f"{error.reason} ({error.code.name})", where=error.where) from error
     echo(f"signed     {signed.target}")

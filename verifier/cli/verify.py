@@ -50,12 +50,9 @@ def verify(
     context = command_context(*(rest[key] for key in ("environment", "cluster", "namespace")))  # type: ignore[arg-type]
     files = EvidenceFiles(provenance=tuple(rest["prov"] or ()), bundles=tuple(rest["bundle"] or ()))
     warn_unsafe(network.unsafe)
-    connections = network.connect()
     requests = [Request(reference=reference, context=context) for reference in references]
-    try:
+    with network.connected(quiet=quiet) as connections:
         results = verify_all(requests, loaded, connections, Options(files=files, unsafe=network.unsafe))
-    finally:
-        connections.close()
     decisions = [result for result in results if isinstance(result, Decision)]
     print_decisions(decisions, output, quiet=quiet, colour=use_colour(no_color))
     statuses = {_EXIT[decision.outcome] for decision in decisions}
