@@ -26,6 +26,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     policy: str | None = None
     registry_config: str | None = None
     ca_file: str | None = None
+    roots: Path
 
 
 def load_settings(environment: Mapping[str, str], files: tuple[Path, ...] | None = None) -> Settings:
@@ -34,7 +35,15 @@ def load_settings(environment: Mapping[str, str], files: tuple[Path, ...] | None
     for path in files if files is not None else (SYSTEM_FILE, _user_file(environment)):
         values.update(_read(path))
     values.update({key: environment[name] for key, name in _KEYS.items() if environment.get(name)})
-    return Settings(policy=values.get("policy"), registry_config=values.get("registryConfig"), ca_file=values.get("caFile"))
+    return Settings(policy=values.get("policy"), registry_config=values.get("registryConfig"), ca_file=values.get("caFile"), roots=_roots(environment))
+
+
+def _roots(environment: Mapping[str, str]) -> Path:
+    """Where `verifier trust update` stores what it fetched."""
+    if environment.get("VERIFIER_ROOTS"):
+        return Path(environment["VERIFIER_ROOTS"])
+    home = Path(environment.get("HOME") or "/")
+    return Path(environment.get("XDG_DATA_HOME") or home / ".local" / "share") / "verifier" / "roots"
 
 
 def credential_files(environment: Mapping[str, str], given: str | None) -> tuple[Path, ...]:

@@ -51,6 +51,9 @@ PEERS: dict[str, Wheel | GoModule | Debian] = {
     "registry-3.1.1": GoModule("github.com/distribution/distribution/v3/cmd/registry", "v3.1.1"),
     "helm-3.21.4": GoModule("helm.sh/helm/v3/cmd/helm", "v3.21.4"),
     "cosign-3.1.2": GoModule("github.com/sigstore/cosign/v3/cmd/cosign", "v3.1.2"),
+    "rekor-2.3.0": GoModule("github.com/sigstore/rekor-tiles/v2/cmd/rekor-server/posix", "v2.3.0"),
+    "timestamp-server-2.1.3": GoModule("github.com/sigstore/timestamp-authority/v2/cmd/timestamp-server", "v2.1.3"),
+    "fulcio-1.8.8": GoModule("github.com/sigstore/fulcio", "v1.8.8"),
     "helm-4.2.4": GoModule("helm.sh/helm/v4/cmd/helm", "v4.2.4"),
 }
 BENCH_PEERS: dict[str, GoModule] = {"ratify-1.4.0": GoModule("github.com/ratify-project/ratify/cmd/ratify", "v1.4.0")}

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from typing import Any
 
 from msgspec import Struct
 
-from verifier.model import codes
-from verifier.model.errors import FailedError
+from verifier.formats.protojson import Message
+from verifier.model import codes, limits
 
 IN_TOTO = "application/vnd.in-toto+json"
 
@@ -31,20 +30,17 @@ def pae(payload_type: str, payload: bytes) -> bytes:
 
 def read_envelope(value: Any, *, where: str) -> Envelope:
     """Read an envelope's JSON value; raises FailedError `bundle-malformed`."""
-    if not isinstance(value, dict):
-        raise _malformed("dsseEnvelope is not an object", where)
-    signatures = value.get("signatures")
-    if not isinstance(signatures, list) or len(signatures) != 1 or not isinstance(signatures[0], dict):
-        count = len(signatures) if isinstance(signatures, list) else "no"
-        raise _malformed(f"a bundle's envelope has exactly one signature, found {count}", where)
-    payload_type, key_id = value.get("payloadType"), signatures[0].get("keyid", "")
-    if not isinstance(payload_type, str) or not isinstance(key_id, str):
-        raise _malformed("payloadType and keyid must be text", where)
+    message = Message(value, "dsseEnvelope", codes.BUNDLE_MALFORMED, where)
+    signatures = message.messages("signatures", most=limits.SIGNATURES)
+    if len(signatures) != 1:
+        message.refuse(f"has {len(signatures)} signatures, a bundle's envelope has exactly one")
+    if not message.text("payloadType"):
+        message.refuse("has no payloadType")
     return Envelope(
-        payload_type=payload_type,
-        payload=decode_base64(value.get("payload"), "payload", where=where),
-        signature=decode_base64(signatures[0].get("sig"), "sig", where=where),
-        key_id=key_id,
+        payload_type=message.text("payloadType"),
+        payload=message.need_data("payload"),
+        signature=signatures[0].need_data("sig"),
+        key_id=signatures[0].text("keyid"),
     )
 
 
@@ -55,17 +51,3 @@ def write_envelope(envelope: Envelope) -> dict[str, Any]:
         "payloadType": envelope.payload_type,
         "signatures": [{"sig": base64.b64encode(envelope.signature).decode()}],
     }
-
-
-def decode_base64(value: Any, field: str, *, where: str) -> bytes:
-    """Standard or URL-safe base64, which the protobuf JSON mapping allows both; raises FailedError `bundle-malformed`."""
-    if not isinstance(value, str) or not value:
-        raise _malformed(f"{field} is missing or not text", where)
-    try:
-        return base64.b64decode(value.replace("-", "+").replace("_", "/") + "=" * (-len(value) % 4), validate=True)
-    except binascii.Error as error:
-        raise _malformed(f"{field} is not base64", where) from error
-
-
-def _malformed(reason: str, where: str) -> FailedError:
-    return FailedError(codes.BUNDLE_MALFORMED, reason, where=where)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -11,6 +12,7 @@ from verifier.cli.options import command_context, context_options, echo, read_re
 from verifier.model.context import Facts, Request
 from verifier.model.errors import MisuseError
 from verifier.report.text import safe
+from verifier.settings import load_settings
 
 
 @click.group()
@@ -28,7 +30,7 @@ def lint(files: tuple[str, ...]) -> int:
     status = 0
     for file in files:
         try:
-            loaded = load(Path(file))
+            loaded = load(Path(file), load_settings(os.environ).roots)
         except MisuseError as error:
             status = report_error(error)
             continue
@@ -53,7 +55,7 @@ def show(target: str, path: str, standing_for: str | None, **context: str | None
     from verifier.policy.select import select_rule
 
     request = Request(reference=read_reference(target, standing_for), context=command_context(**context))
-    loaded = load(Path(path))
+    loaded = load(Path(path), load_settings(os.environ).roots)
     selection = select_rule(loaded.policy, Facts(request=request, artifact=None))
     echo(f"{safe(str(request.reference))}")
     if not isinstance(selection, Rule):

@@ -46,10 +46,10 @@ class TrustFlags(Struct, frozen=True, kw_only=True):
         if path and self.given:
             raise MisuseError(codes.USAGE, "give --policy or trust flags, not both")
         if path:
-            return load(Path(path))
+            return load(Path(path), load_settings(os.environ).roots)
         if not self.given:
             raise MisuseError(codes.NO_POLICY, "nothing says what to trust")
-        return with_trust(_policy(self, targets), base=Path())
+        return with_trust(_policy(self, targets), base=Path(), stored_roots=load_settings(os.environ).roots)
 
 
 def trust_options(command: _F) -> _F:

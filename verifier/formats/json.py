@@ -10,7 +10,7 @@ import json
 from typing import Any
 
 from verifier.model import codes, limits
-from verifier.model.errors import FailedError
+from verifier.model.errors import FailedError, first_line
 
 _MAX_INTEGER_DIGITS = 19
 
@@ -22,7 +22,7 @@ def parse_json(data: bytes, *, where: str) -> Any:
         _check_depth(text)
         return _STRICT.decode(text)
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
-        raise FailedError(codes.JSON_INVALID, f"not strict JSON: {_first_line(error)}", where=where) from error
+        raise FailedError(codes.JSON_INVALID, f"not strict JSON: {first_line(error)}", where=where) from error
 
 
 def parse_object(data: bytes, *, where: str) -> dict[str, Any]:
@@ -93,7 +93,3 @@ def _check_depth(text: str) -> None:
             depth -= 1
     if deepest > limits.JSON_DEPTH:
         raise ValueError(f"nested deeper than {limits.JSON_DEPTH}")
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0][:200] if str(error) else type(error).__name__

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from verifier.model.codes import Code
 from verifier.model.digest import Digest
@@ -33,6 +34,7 @@ class Form(StrEnum):
 
     PROVENANCE = "provenance"
     STATEMENT = "statement"
+    SIMPLE_SIGNING = "simple-signing"
     MESSAGE = "message"
 
 
@@ -84,7 +86,66 @@ class KeySigner(Struct, frozen=True, kw_only=True):
         return f"key {self.key_id} ({self.algorithm})"
 
 
-Signer = OpenPGPSigner | KeySigner
+class SanType(StrEnum):
+    """The type of the name in a signing certificate; an identity is only ever compared within its type (semantics 9)."""
+
+    EMAIL = "email"
+    URI = "uri"
+    OTHER = "other"
+
+
+# The extensions of Fulcio's certificates by the names under which policies and decisions speak of them.
+CERTIFICATE_CLAIMS = (
+    "githubWorkflowTrigger",
+    "githubWorkflowSHA",
+    "githubWorkflowName",
+    "githubWorkflowRepository",
+    "githubWorkflowRef",
+    "buildSignerURI",
+    "buildSignerDigest",
+    "runnerEnvironment",
+    "sourceRepositoryURI",
+    "sourceRepositoryDigest",
+    "sourceRepositoryRef",
+    "sourceRepositoryIdentifier",
+    "sourceRepositoryOwnerURI",
+    "sourceRepositoryOwnerIdentifier",
+    "buildConfigURI",
+    "buildConfigDigest",
+    "buildTrigger",
+    "runInvocationURI",
+    "sourceRepositoryVisibilityAtSigning",
+    "deploymentEnvironment",
+    "tokenSubject",
+)
+
+
+class CertificateSigner(Struct, frozen=True, kw_only=True):
+    """A keyless identity: what a CA of the trust root `root` certified. `extensions` are Fulcio's, by the names of docs/keyless.md."""
+
+    identity: str
+    san_type: SanType
+    issuer: str
+    root: str
+    extensions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def source_repository(self) -> str:
+        """The URI of the repository whose workflow signed; empty where the certificate names none."""
+        old = self.extensions.get("githubWorkflowRepository")
+        return self.extensions.get("sourceRepositoryURI") or (f"https://github.com/{old}" if old else "")
+
+    @property
+    def principal(self) -> str:
+        """Issuer, source repository, and the identity without a workflow's ref (semantics 10)."""
+        workflow = self.identity.partition("@")[0] if self.san_type is SanType.URI else self.identity
+        return f"keyless:{self.root}:{self.issuer} {self.source_repository} {workflow}"
+
+    def __str__(self) -> str:
+        return f"{self.identity} (certified for {self.issuer}, root {self.root})"
+
+
+Signer = OpenPGPSigner | KeySigner | CertificateSigner
 
 
 class Signature(Struct, frozen=True, kw_only=True):
@@ -103,7 +164,8 @@ class Attestation(Struct, frozen=True, kw_only=True):
 class Claim(Struct, frozen=True, kw_only=True):
     """A fact that a scheme proved.
 
-    `anchors` are the names of the trust anchors that it verifies under. `repository` is the repository that the signed
+    `anchors` are the names of the trust entries that it verifies under; of a keyless claim the policy finds them by its
+    identity. `logs` is the number of distinct transparency logs that hold the signature. `repository` is the repository that the signed
     content itself names, if any. `key_expires` and `key_revoked` leave the judgement of time to the policy.
     """
 
@@ -116,6 +178,7 @@ class Claim(Struct, frozen=True, kw_only=True):
     location: Location
     times: tuple[SigningTime, ...] = ()
     repository: str | None = None
+    logs: int = 0
     key_expires: datetime | None = None
     key_revoked: bool = False
 

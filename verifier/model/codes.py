@@ -102,9 +102,23 @@ OPENPGP_EXPIRED_SIGNATURE = _failed("openpgp-expired-signature", "The signature 
 OPENPGP_FUTURE = _failed("openpgp-future", "The signature is dated in the future; check both clocks.")
 OPENPGP_KEY_REVOKED = _failed("openpgp-key-revoked", "The signing key was revoked; get a chart that was signed with a current key.")
 BUNDLE_MALFORMED = _failed("bundle-malformed", "The bundle does not follow the sigstore bundle specification; sign again with a current client.")
-BUNDLE_UNSUPPORTED = _failed(
-    "bundle-unsupported", "This version verifies bundles signed with keys; certificate (keyless) bundles are not judged yet and never count."
+CERTIFICATE_INVALID = _failed(
+    "certificate-invalid", "The signing certificate is not one for signing code with one identity; it was not issued by Fulcio or a CA like it."
 )
+CERTIFICATE_UNTRUSTED = _failed(
+    "certificate-untrusted", "No trusted root of the policy issued this certificate; if its CA is trusted, name its trusted_root.json under `roots:`."
+)
+CERTIFICATE_TIME = _failed("certificate-time", "The signature was made outside the certificate's life, so it is not the certified signer's; sign again.")
+SCT_MISSING = _failed("sct-missing", "Fewer certificate transparency logs vouch for the certificate than the root demands; check the CA's log and the root.")
+LOG_ENTRY_INVALID = _failed("log-entry-invalid", "A log entry's promise, proof or checkpoint does not verify; the bundle was changed or the log forked.")
+LOG_ENTRY_MISMATCH = _failed("log-entry-mismatch", "The log entry is of another signature, key or artifact; it was copied from elsewhere.")
+LOG_MISSING = _failed("log-missing", "Fewer trusted logs hold the signature than the root demands; sign with a log, or lower `tlog:` for a root without one.")
+TIMESTAMP_INVALID = _failed("timestamp-invalid", "A timestamp does not verify or is over other bytes; sign again.")
+TIMESTAMP_MISSING = _failed("timestamp-missing", "Fewer trusted timestamps than the root demands; sign with its timestamp authority.")
+TIME_UNPROVEN = _failed(
+    "time-unproven", "Neither a log nor a timestamp proves when it was signed, and a short-lived certificate needs that; sign with a timestamp authority."
+)
+SIGNATURE_INVALID = _failed("signature-invalid", "The certificate's key did not make this signature; the content was changed after signing.")
 KEY_UNKNOWN = _failed("key-unknown", "No key of the policy verifies this signature; if the signer is trusted, add the public key.")
 KEY_OUTSIDE_WINDOW = _failed("key-outside-window", "The key is outside its validity window in the policy; use a current key.")
 SUBJECT_MISMATCH = _failed("subject-mismatch", "The signature is valid but for other bytes; it was copied from another chart.")
@@ -126,6 +140,11 @@ KEY_EXPIRED = _failed("key-expired", "The key has expired since it signed; sign 
 KEY_RETIRED = _failed(
     "key-retired", "The key was revoked after it signed; sign again, or say `retiredKeys: allow` in the rule if it was retired in good order."
 )
+IDENTITY_MISMATCH = _failed(
+    "identity-mismatch", "It is signed, but by an identity that the rule does not name; if that signer is trusted, add issuer, identity and repository."
+)
+ROOT_TOO_OLD = _failed("root-too-old", "The trusted root is older than the policy allows; run `verifier trust update`, or replace its file.")
+TLOG_REQUIRED = _failed("tlog-required", "The policy wants this key's signatures in a transparency log; sign with a log entry.")
 THRESHOLD = _failed("threshold", "Fewer distinct signers than the rule demands; a signer counts once however often it signs.")
 WINDOW_CLOSED = _failed("window-closed", "The branch is outside its since/until window; satisfy another branch.")
 DIGEST_NOT_LISTED = _failed("digest-not-listed", "The digest is not among those that were reviewed; review it and add it with owner, reason and expiry.")

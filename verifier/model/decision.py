@@ -59,6 +59,14 @@ class PolicyName(Struct, frozen=True, kw_only=True):
     rule: str | None = None
 
 
+class RootUsed(Struct, frozen=True, kw_only=True):
+    """A sigstore root that the decision rests on, and of when it is (semantics 19)."""
+
+    name: str
+    digest: str
+    as_of: datetime | None
+
+
 class Decision(Struct, frozen=True, kw_only=True):
     """The whole answer."""
 
@@ -70,6 +78,7 @@ class Decision(Struct, frozen=True, kw_only=True):
     policy: PolicyName
     trust_digest: str
     check: Check
+    roots: tuple[RootUsed, ...] = ()
     claims: tuple[Claim, ...] = ()
     rejections: tuple[Rejection, ...] = ()
     gaps: tuple[Gap, ...] = ()

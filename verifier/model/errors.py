@@ -61,3 +61,8 @@ def error(code: Code, reason: str, *, where: str = "", retry_after: float | None
             return FailedError(code, reason, where=where, retry_after=retry_after)
         case Family.INCONCLUSIVE:
             return InconclusiveError(code, reason, where=where, retry_after=retry_after)
+
+
+def first_line(error: Exception) -> str:
+    """A library's message without what it appends to it, a backtrace for example."""
+    return str(error).strip().split("\n", 1)[0][:200] or type(error).__name__

@@ -26,7 +26,14 @@ POLICY_BYTES: Final = 1 * MIB
 YAML_DEPTH: Final = 100  # PyYAML's C loader overflows the stack at about 3,000 in a small thread
 YAML_EVENTS: Final = 200_000
 JSON_DEPTH: Final = 100
+SIGNATURE_LAYERS: Final = 64  # cosign's signatures in one manifest; each costs a request
 SIGNATURES: Final = 16  # OpenPGP signatures in one .prov
+LOG_ENTRIES: Final = 32  # of one bundle, as sigstore-go; clients write one
+TIMESTAMPS: Final = 32  # of one bundle, as sigstore-go
+CERTIFICATES: Final = 16  # of one chain
+PROOF_HASHES: Final = 64  # a Merkle path in a tree of 2^64 leaves
+AUTHORITIES: Final = 256  # of one kind in one trusted root; the public one has two
+TRUSTED_ROOT_BYTES: Final = 1 * MIB  # the public one has 6 KiB
 SUBJECTS: Final = 1_024  # in-toto subjects in one statement
 REDIRECTS: Final = 5
 

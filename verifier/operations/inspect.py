@@ -25,6 +25,7 @@ class Inspection(Struct, frozen=True, kw_only=True):
 
 def inspect(reference: AnyReference, trust: TrustMaterial, connections: Connections, options: Options) -> Inspection:
     """Look at a chart without judging it."""
-    artifact, gathered = examine(Request(reference=reference, context=Context()), connections, options)
+    examined = examine(Request(reference=reference, context=Context()), connections, options).whole()
+    artifact, gathered = examined.artifact, examined.gathered
     claims, rejections = prove(gathered.evidence, artifact, trust)
     return Inspection(artifact=artifact, verified=claims, present=gathered.rejections + rejections, unknown=gathered.gaps)

@@ -1,7 +1,8 @@
 """Loading a policy with the trust material that it names: one snapshot, each file read once and checked.
 
 1. The document (policy.loader).
-2. Each trust entry's bytes: a file relative to the policy, text in the policy, or keys of a GnuPG home.
+2. Each trust entry's bytes: a file relative to the policy, text in the policy, or keys of a GnuPG home; each root that a
+   keyless identity or a key names (operations.roots).
 3. Each entry is parsed by its scheme now, so that a broken or missing key is an error at load and not a denial later;
    every fingerprint that is named must be in its keyring.
 """
@@ -11,12 +12,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from verifier.model import codes, limits
+from verifier.model.digest import sha256
 from verifier.model.errors import MisuseError
 from verifier.operations.resolve import read_local
-from verifier.policy.document import Policy, TrustEntry, TrustKind
-from verifier.trust.anchors import KEY, OPENPGP, Anchor, TrustMaterial
+from verifier.policy.document import Policy, RootEntry, TrustEntry, TrustKind
+from verifier.trust.anchors import KEY, OPENPGP, ROOT, Anchor, TrustMaterial
 
 
 class LoadedPolicy(Struct, frozen=True):
@@ -27,18 +30,36 @@ class LoadedPolicy(Struct, frozen=True):
     trust_digest: str = ""
 
 
-def load(path: Path) -> LoadedPolicy:
-    """Load a policy file; raises MisuseError `policy-invalid`, `trust-invalid`, `key-unsupported` or `file-unreadable`."""
+def load(path: Path, stored_roots: Path | None = None) -> LoadedPolicy:
+    """Load a policy file; raises MisuseError `policy-invalid`, `trust-invalid`, `key-unsupported` or `file-unreadable`.
+
+    `stored_roots` is the directory that `verifier trust update` writes.
+    """
     from verifier.policy.loader import load_policy  # trust flags need no loader
 
     policy = load_policy(read_local(path, limits.POLICY_BYTES), where=str(path))
-    return with_trust(policy, base=path.parent)
+    return with_trust(policy, base=path.parent, stored_roots=stored_roots)
 
 
-def with_trust(policy: Policy, *, base: Path) -> LoadedPolicy:
-    """Read the trust entries of a policy; relative paths start at `base`."""
-    trust = TrustMaterial(tuple(_anchor(entry, base) for entry in policy.trust))
-    return LoadedPolicy(policy, trust, trust.digest)
+def with_trust(policy: Policy, *, base: Path, stored_roots: Path | None = None) -> LoadedPolicy:
+    """Read the trust entries and roots of a policy; relative paths start at `base`."""
+    roots = [_root(entry, base, stored_roots) for entry in policy.roots]
+    entries = [_anchor(entry, base) for entry in policy.trust if entry.kind is not TrustKind.KEYLESS]
+    trust = TrustMaterial((*entries, *(anchor for anchor, _ in roots)))
+    return LoadedPolicy(replace(policy, roots=tuple(entry for _, entry in roots)), trust, trust.digest)
+
+
+def _root(entry: RootEntry, base: Path, stored: Path | None) -> tuple[Anchor, RootEntry]:
+    from verifier.operations.roots import read_root
+    from verifier.schemes.sigstore.root import prepare_root
+
+    try:
+        root = read_root(entry, base, stored)
+        prepare_root(root.data)
+    except MisuseError as error:
+        raise MisuseError(error.code, error.reason, where=" ".join(filter(None, (entry.place, error.where or entry.path)))) from error
+    anchor = Anchor(name=entry.name, kind=ROOT, data=root.data, thresholds=entry.thresholds)
+    return anchor, replace(entry, digest=str(sha256(root.data)), as_of=root.as_of)
 
 
 def _anchor(entry: TrustEntry, base: Path) -> Anchor:
@@ -52,6 +73,7 @@ def _anchor(entry: TrustEntry, base: Path) -> Anchor:
             any_key=entry.any_key,
             not_before=entry.not_before,
             not_after=entry.not_after,
+            root=entry.root,
         )
         _check(anchor)
     except MisuseError as error:

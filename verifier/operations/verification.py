@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from verifier.attest.bundle import MEDIA_TYPE as BUNDLE
 from verifier.model import codes, limits
 from verifier.model.artifact import Artifact
 from verifier.model.claim import Claim, Rejection
@@ -24,14 +25,14 @@ from verifier.model.reference import FileReference, LayoutReference, Reference
 from verifier.net.deadline import Deadline
 from verifier.oci.manifest import HELM_PROVENANCE
 from verifier.operations.connections import Connections
-from verifier.operations.gather import EVERYTHING, EvidenceFiles, Gathered, Wanted, as_gap, gather, gather_files, joined
+from verifier.operations.gather import EVERYTHING, EvidenceFiles, Gathered, Wanted, as_gap, gather, gather_files, gather_old, joined
 from verifier.operations.policies import LoadedPolicy
 from verifier.operations.resolve import Pinned, read_chart, read_file, resolve
 from verifier.policy.document import Rule
 from verifier.policy.engine import decide
 from verifier.policy.select import select_rule
 from verifier.schemes.scheme import Scheme
-from verifier.trust.anchors import KEY, OPENPGP, TrustMaterial
+from verifier.trust.anchors import KEY, OPENPGP, ROOT, TrustMaterial
 
 
 class Options(Struct, frozen=True, kw_only=True):
@@ -43,13 +44,22 @@ class Options(Struct, frozen=True, kw_only=True):
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
 
-Examined = tuple[Artifact | None, Gathered]
+class Examined(Struct, frozen=True, kw_only=True):
+    """What was found before anything is judged. `later` looks where signatures seldom lie any more."""
+
+    artifact: Artifact | None = None
+    gathered: Gathered = Gathered()
+    later: Callable[[], Gathered] | None = None
+
+    def whole(self) -> Examined:
+        """With what lies in the seldom places, too."""
+        return self if self.later is None else Examined(artifact=self.artifact, gathered=joined(self.gathered, self.later()))
 
 
 def verify(request: Request, loaded: LoadedPolicy, connections: Connections, options: Options) -> Decision:
     """The decision for one chart; raises MisuseError only."""
     if not speaks_of(loaded, request):
-        return judge(request, (None, Gathered()), loaded, options)
+        return judge(request, Examined(), loaded, options)
     return judge(request, examine(request, connections, options, wanted(loaded.trust)), loaded, options)
 
 
@@ -59,10 +69,17 @@ def speaks_of(loaded: LoadedPolicy, request: Request) -> bool:
 
 
 def judge(request: Request, examined: Examined, loaded: LoadedPolicy, options: Options) -> Decision:
-    """Verify the evidence, and decide."""
-    artifact, gathered = examined
-    claims, rejections = prove(gathered.evidence, artifact, loaded.trust)
-    facts = Facts(request=request, artifact=artifact, claims=claims, rejections=gathered.rejections + rejections, gaps=gathered.gaps)
+    """Verify the evidence, and decide; what does not suffice is judged again with all that there is."""
+    decision = _judge(request, examined, loaded, options)
+    if decision.allowed or examined.later is None:
+        return decision
+    return _judge(request, examined.whole(), loaded, options)
+
+
+def _judge(request: Request, examined: Examined, loaded: LoadedPolicy, options: Options) -> Decision:
+    gathered = examined.gathered
+    claims, rejections = prove(gathered.evidence, examined.artifact, loaded.trust)
+    facts = Facts(request=request, artifact=examined.artifact, claims=claims, rejections=gathered.rejections + rejections, gaps=gathered.gaps)
     return decide(loaded.policy, facts, options.clock(), trust_digest=loaded.trust_digest, unsafe=options.unsafe)
 
 
@@ -92,7 +109,7 @@ def examine(request: Request, connections: Connections, options: Options, media_
     try:
         match reference:
             case FileReference():
-                return read_file(reference), gather_files(options.files.beside(reference.path))
+                return Examined(artifact=read_file(reference), gathered=gather_files(options.files.beside(reference.path)))
             case Reference() | LayoutReference():
                 pinned = resolve(reference, connections.source(reference, Deadline.after(options.seconds)))
                 return examine_pinned(pinned, connections, options, media_types)
@@ -103,9 +120,9 @@ def examine(request: Request, connections: Connections, options: Options, media_
 def without_chart(error: FailedError | InconclusiveError, where: str) -> Examined:
     """What is known when the chart itself could not be had (a gap), or is bad (a rejection)."""
     if isinstance(error, InconclusiveError):
-        return None, Gathered(gaps=(as_gap("chart", where, error),))
+        return Examined(gathered=Gathered(gaps=(as_gap("chart", where, error),)))
     location = Location(kind=Kind.CHART, where=error.where or where)
-    return None, Gathered(rejections=(Rejection(scheme=None, code=error.code, reason=error.reason, location=location),))
+    return Examined(gathered=Gathered(rejections=(Rejection(scheme=None, code=error.code, reason=error.reason, location=location),)))
 
 
 def prove(evidence: Sequence[Evidence], artifact: Artifact | None, trust: TrustMaterial) -> tuple[tuple[Claim, ...], tuple[Rejection, ...]]:
@@ -128,7 +145,7 @@ def _verified(item: Evidence, artifact: Artifact, trust: TrustMaterial) -> tuple
 def wanted(trust: TrustMaterial) -> Wanted:
     """The evidence that some anchor could prove; for the rest a request would be in vain."""
     provenance = frozenset((HELM_PROVENANCE,)) if trust.of_kind(OPENPGP) else frozenset()
-    return provenance | (EVERYTHING - {HELM_PROVENANCE} if trust.of_kind(KEY) else frozenset())
+    return provenance | (EVERYTHING - {HELM_PROVENANCE} if trust.of_kind(KEY) or trust.of_kind(ROOT) else frozenset())
 
 
 @lru_cache(maxsize=32)
@@ -148,11 +165,12 @@ def examine_pinned(pinned: Pinned, connections: Connections, options: Options, m
     given = gather_files(options.files)
     listing = connections.start(lambda: pinned.source.referrers(pinned.fetched.digest))
     try:
-        artifact: Artifact | None = read_chart(pinned)
-        bad = Gathered()
+        read = Examined(artifact=read_chart(pinned))
     except (FailedError, InconclusiveError) as error:
-        artifact, bad = without_chart(error, str(pinned.reference))
-    return artifact, joined(bad, joined(given, gather(pinned, connections, listing.result(), media_types)))
+        read = without_chart(error, str(pinned.reference))
+    gathered = joined(read.gathered, joined(given, gather(pinned, connections, listing.result(), media_types)))
+    later = partial(gather_old, pinned, connections) if BUNDLE in media_types and read.artifact is not None else None
+    return Examined(artifact=read.artifact, gathered=gathered, later=later)
 
 
 def asserted(reference: FileReference | LayoutReference | Reference, text: Reference | None) -> FileReference | LayoutReference | Reference:

@@ -14,10 +14,15 @@ from msgspec import Struct, field
 from verifier.charts.version import Range
 from verifier.model.claim import Clock, Form
 from verifier.model.decision import Action
+from verifier.policy.identity import Identity, Pattern
 from verifier.policy.scopes import Scope
+from verifier.trust.anchors import Thresholds
 
 API_VERSION = "verifier/v1"
 KIND = "ChartPolicy"
+
+
+DEFAULT_FORMS = frozenset((Form.PROVENANCE, Form.STATEMENT, Form.SIMPLE_SIGNING))  # semantics 8
 
 
 class TrustKind(StrEnum):
@@ -25,12 +30,14 @@ class TrustKind(StrEnum):
 
     OPENPGP = "openpgp"
     KEY = "key"
+    KEYLESS = "keyless"
 
 
 class TrustEntry(Struct, frozen=True, kw_only=True):
     """A name for what we believe in. `path` is as written, relative to the policy's file; `inline` is PEM or armor in it.
 
-    `gnupg_home` names a GnuPG home (`default`: the caller's) whose keys with `fingerprints` are meant.
+    `gnupg_home` names a GnuPG home (`default`: the caller's) whose keys with `fingerprints` are meant. `root` names the sigstore
+    root of a keyless identity, or the one under which a key's log entries are verified.
     """
 
     name: str
@@ -42,6 +49,24 @@ class TrustEntry(Struct, frozen=True, kw_only=True):
     any_key: bool = False
     not_before: datetime | None = None
     not_after: datetime | None = None
+    identity: Identity | None = None
+    root: str | None = None
+    tlog_required: bool = False
+    place: str = ""
+
+
+class RootEntry(Struct, frozen=True, kw_only=True):
+    """A sigstore instance by name; without a path, the built-in root. `max_age` bounds how old it may be.
+
+    `digest` and `as_of` are filled in when the root is read: what it holds, and of when it is.
+    """
+
+    name: str
+    path: str | None = None
+    thresholds: Thresholds = Thresholds()
+    max_age: timedelta | None = None
+    digest: str = ""
+    as_of: datetime | None = None
     place: str = ""
 
 
@@ -70,7 +95,7 @@ class Signed(Common, frozen=True, kw_only=True):
     """A signature by one of the trust names `by`."""
 
     by: tuple[str, ...]
-    forms: frozenset[Form] = frozenset((Form.PROVENANCE, Form.STATEMENT))
+    forms: frozenset[Form] = DEFAULT_FORMS
     bind_repository: bool = False
     expired_keys: bool = False
     retired_keys: bool = False
@@ -129,13 +154,15 @@ Requirement = Signed | DigestIn | ChartIs | All | AnyOf | AtLeast
 
 
 class Denied(Struct, frozen=True, kw_only=True):
-    """One entry of the deny list; exactly one of digest, name, fingerprint and key says what is meant."""
+    """One entry of the deny list; exactly one of digest, name, fingerprint, key and identity says what is meant."""
 
     digest: str | None = None
     name: str | None = None
     versions: Range | None = None
     fingerprint: str | None = None
     key: str | None = None
+    identity: Pattern | None = None
+    issuer: str | None = None
     revoked_at: datetime | None = None
     reason: str = ""
 
@@ -144,6 +171,8 @@ class Denied(Struct, frozen=True, kw_only=True):
         """Readable."""
         if self.name is not None:
             return f"name {self.name}" + (f" {self.versions.text}" if self.versions else "")
+        if self.identity is not None:
+            return f"identity {self.identity.text}"
         kind = "digest" if self.digest else "fingerprint" if self.fingerprint else "key"
         return f"{kind} {self.digest or self.fingerprint or self.key}"
 
@@ -167,6 +196,7 @@ class Policy(Struct, frozen=True, kw_only=True):
     name: str
     digest: str
     trust: tuple[TrustEntry, ...]
+    roots: tuple[RootEntry, ...] = ()
     rules: tuple[Rule, ...]
     baseline: tuple[Requirement, ...] = ()
     deny: tuple[Denied, ...] = ()

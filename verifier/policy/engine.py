@@ -19,25 +19,26 @@ from msgspec.structs import replace
 from verifier import __version__
 from verifier.charts.version import Version, parse_version
 from verifier.model import codes
-from verifier.model.claim import Claim, KeySigner, OpenPGPSigner, Rejection
+from verifier.model.claim import CertificateSigner, Claim, KeySigner, OpenPGPSigner, Rejection
 from verifier.model.context import Facts
-from verifier.model.decision import Action, Check, Decision, Outcome, PolicyName, Result
+from verifier.model.decision import Action, Check, Decision, Outcome, PolicyName, Result, RootUsed
 from verifier.model.evidence import Kind
 from verifier.policy.case import Case, asked_reference, asked_repository
 from verifier.policy.conditions import check_binding, check_chart, check_digest
 from verifier.policy.document import All, AnyOf, AtLeast, ChartIs, Denied, DigestIn, Policy, Requirement, Rule, Signed, walk
 from verifier.policy.logic import all_of, any_of
 from verifier.policy.select import Selection, select_rule
-from verifier.policy.signatures import check_at_least, check_signed
+from verifier.policy.signatures import attributed, check_at_least, check_signed
 
 _OUTCOMES = {Result.PASSED: Outcome.ALLOWED, Result.FAILED: Outcome.DENIED, Result.SKIPPED: Outcome.DENIED, Result.INCONCLUSIVE: Outcome.INCONCLUSIVE}
 
 
 def decide(policy: Policy, facts: Facts, now: datetime, *, trust_digest: str = "", unsafe: Sequence[str] = ()) -> Decision:
     """The decision for these facts at `now` (an aware datetime); never raises on facts."""
-    struck = tuple(_struck(policy, claim) for claim in facts.claims)
-    claims = tuple(claim for claim, entry in zip(facts.claims, struck, strict=True) if entry is None)
-    rejections = facts.rejections + tuple(_as_rejection(claim, entry) for claim, entry in zip(facts.claims, struck, strict=True) if entry)
+    found = tuple(attributed(policy, claim) for claim in facts.claims)
+    struck = tuple(_struck(policy, claim) for claim in found)
+    claims = tuple(claim for claim, entry in zip(found, struck, strict=True) if entry is None)
+    rejections = facts.rejections + tuple(_as_rejection(claim, entry) for claim, entry in zip(found, struck, strict=True) if entry)
     facts = replace(facts, claims=claims, rejections=rejections)
     rule, check = _judge(policy, facts, now)
     return Decision(
@@ -49,6 +50,7 @@ def decide(policy: Policy, facts: Facts, now: datetime, *, trust_digest: str = "
         policy=PolicyName(name=policy.name, digest=policy.digest, rule=rule.name if rule else None),
         trust_digest=trust_digest,
         check=check,
+        roots=tuple(RootUsed(name=root.name, digest=root.digest, as_of=root.as_of) for root in policy.roots),
         claims=claims,
         rejections=rejections,
         gaps=facts.gaps,
@@ -128,6 +130,8 @@ def _names_signer(entry: Denied, claim: Claim) -> bool:
             return (entry.fingerprint is not None and entry.fingerprint in (fingerprint, signing_key)) or (entry.key is not None and entry.key == key_id)
         case KeySigner(key_id=key_id):
             return entry.key is not None and entry.key == key_id
+        case CertificateSigner(identity=identity, issuer=issuer):
+            return entry.identity is not None and entry.identity.matches(identity) and entry.issuer in (None, issuer)
 
 
 def _as_rejection(claim: Claim, entry: Denied) -> Rejection:
@@ -190,6 +194,7 @@ def _valid_until(policy: Policy, rule: Rule | None, facts: Facts, now: datetime)
         if isinstance(requirement, DigestIn):
             moments += [entry.expires for entry in requirement.entries]
     moments += [moment for entry in policy.trust for moment in (entry.not_before, entry.not_after) if moment is not None]
+    moments += [root.as_of + root.max_age for root in policy.roots if root.as_of is not None and root.max_age is not None]
     for claim in facts.claims:
         moments += [claim.key_expires] if claim.key_expires else []
         if rule and rule.chart and rule.chart.max_age:

@@ -77,6 +77,13 @@ def positive(node: Node) -> int:
     return node.value
 
 
+def count(node: Node) -> int:
+    """A whole number from 0 to 16."""
+    if not isinstance(node, Scalar) or type(node.value) is not int or not 0 <= node.value <= 16:
+        fail(node, "must be a whole number from 0 to 16")
+    return node.value
+
+
 def sequence(node: Node) -> tuple[Node, ...]:
     """A list that is not empty (semantics 13)."""
     if not isinstance(node, Sequence) or not node.items:

@@ -9,7 +9,7 @@ from verifier.policy.document import All, AnyOf, AtLeast, ChartIs, DigestIn, Pol
 
 def lint(policy: Policy) -> list[str]:
     """Sentences for a person; an empty list is a clean policy."""
-    return [*_unused_trust(policy), *_wide_scopes(policy), *_open_versions(policy), *_any_key(policy)]
+    return [*_unused_trust(policy), *_wide_scopes(policy), *_open_versions(policy), *_any_key(policy), *_wide_identities(policy)]
 
 
 def describe(policy: Policy, rule: Rule) -> Iterator[str]:
@@ -95,3 +95,9 @@ def _any_key(policy: Policy) -> Iterator[str]:
     for entry in policy.trust:
         if entry.any_key:
             yield f"trust name {entry.name!r}: whoever adds a key to the keyring adds a signer; name fingerprints instead"
+
+
+def _wide_identities(policy: Policy) -> Iterator[str]:
+    for entry in policy.trust:
+        if entry.identity is not None and entry.identity.san.text.endswith(("**", ".*", ".+")):
+            yield f"trust name {entry.name!r}: {entry.identity.san.text} covers any workflow and any ref below it, those of pull requests too"

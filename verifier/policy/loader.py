@@ -11,7 +11,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterable
 
 from verifier.formats.yaml import Node, Scalar, YamlError, parse_yaml
@@ -19,20 +18,17 @@ from verifier.model import codes, limits
 from verifier.model.context import CONTEXT_KEYS
 from verifier.model.digest import parse_digest
 from verifier.model.errors import MisuseError
-from verifier.policy.document import API_VERSION, KIND, Denied, Policy, Rule, TrustEntry, TrustKind, walk
+from verifier.policy.document import API_VERSION, KIND, Denied, Policy, Rule, walk
 from verifier.policy.document import Signed as SignedRequirement
-from verifier.policy.fields import Fields, boolean, fail, moment, one_of, sequence, text, texts
+from verifier.policy.fields import Fields, fail, moment, one_of, sequence, text, texts
+from verifier.policy.identity import glob_or_exact
 from verifier.policy.requirements import Names, digest_text, read_chart, read_requirement, read_versions
 from verifier.policy.scopes import Scope, parse_scope
+from verifier.policy.trust import exactly_one, fingerprint, read_trust
 
-_TOP = ("apiVersion", "kind", "metadata", "trust", "baseline", "deny", "rules", "default")
+_TOP = ("apiVersion", "kind", "metadata", "trust", "roots", "baseline", "deny", "rules", "default")
 _RULE = ("name", "charts", "when", "require", "chart", "origins", "channels")
-_TRUST = ("openpgp", "key")
-_OPENPGP = ("keyring", "inline", "gnupgHome", "fingerprints", "anyKey")
-_KEY = ("file", "pem", "notBefore", "notAfter")
-_DENY = ("digest", "name", "versions", "fingerprint", "key", "revokedAt", "reason")
-_FINGERPRINT = re.compile(r"[0-9A-F]{40}|[0-9A-F]{64}")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_DENY = ("digest", "name", "versions", "fingerprint", "key", "identity", "issuer", "revokedAt", "reason")
 
 
 def load_policy(data: bytes, *, where: str) -> Policy:
@@ -51,12 +47,13 @@ def _policy(node: Node, data: bytes) -> Policy:
     one_of(API_VERSION)(top.need("apiVersion"))
     one_of(KIND)(top.need("kind"))
     top.get("default", one_of("deny"), "deny")
-    trust = _trust(top)
+    trust, roots = read_trust(top)
     names = Names({entry.name: entry.kind for entry in trust})
     policy = Policy(
         name=text(Fields(top.need("metadata"), "metadata", ("name",)).need("name")),
         digest="sha256:" + hashlib.sha256(data).hexdigest(),
         trust=trust,
+        roots=roots,
         baseline=top.get("baseline", lambda inner: tuple(read_requirement(item, names, top=True) for item in sequence(inner)), ()),
         deny=top.get("deny", lambda inner: tuple(_denied(item) for item in sequence(inner)), ()),
         rules=tuple(_rule(item, names) for item in sequence(top.need("rules"))),
@@ -64,74 +61,6 @@ def _policy(node: Node, data: bytes) -> Policy:
     _check_unique(top.need("rules"), [rule.name for rule in policy.rules], "rule")
     _check_ties(top.need("rules"), policy.rules)
     return policy
-
-
-def _trust(top: Fields) -> tuple[TrustEntry, ...]:
-    if not top.has("trust"):
-        return ()
-    node = top.need("trust")
-    entries = Fields(node, "trust", tuple(getattr(node, "items", {})))
-    return tuple(_trust_entry(name, inner, entries) for name, inner in entries.items().items())
-
-
-def _trust_entry(name: str, node: Node, entries: Fields) -> TrustEntry:
-    if not _NAME.fullmatch(name):
-        fail(entries.node.keys[name], f"{name[:80]!r} is not a name (letters, digits, '.', '_', '-')")
-    fields = Fields(node, f"trust.{name}", _TRUST)
-    if len(fields.items()) != 1:
-        fail(node, f"trust.{name} holds one kind: {' or '.join(_TRUST)}")
-    kind, inner = next(iter(fields.items().items()))
-    place = f"trust.{name}"
-    return _openpgp(name, inner, place) if kind == "openpgp" else _key(name, inner, place)
-
-
-def _openpgp(name: str, node: Node, place: str) -> TrustEntry:
-    fields = Fields(node, f"{place}.openpgp", _OPENPGP)
-    _exactly_one(fields, ("keyring", "inline", "gnupgHome"))
-    any_key = fields.get("anyKey", boolean, False)
-    if any_key == fields.has("fingerprints"):
-        fail(node, "name the `fingerprints` of primary keys that you mean (or say `anyKey: true` for every key of the keyring)")
-    if any_key and fields.has("gnupgHome"):
-        fail(node, "a GnuPG home holds whatever its owner ever imported: name the fingerprints")
-    return TrustEntry(
-        name=name,
-        kind=TrustKind.OPENPGP,
-        path=fields.optional("keyring", text),
-        inline=fields.optional("inline", text),
-        gnupg_home=fields.optional("gnupgHome", text),
-        fingerprints=fields.get("fingerprints", lambda inner: tuple(_fingerprint(item) for item in sequence(inner)), ()),
-        any_key=any_key,
-        place=place,
-    )
-
-
-def _key(name: str, node: Node, place: str) -> TrustEntry:
-    fields = Fields(node, f"{place}.key", _KEY)
-    _exactly_one(fields, ("file", "pem"))
-    not_before, not_after = fields.optional("notBefore", moment), fields.optional("notAfter", moment)
-    if not_before and not_after and not_before >= not_after:
-        fail(node, "notBefore must lie before notAfter")
-    return TrustEntry(
-        name=name,
-        kind=TrustKind.KEY,
-        path=fields.optional("file", text),
-        inline=fields.optional("pem", text),
-        not_before=not_before,
-        not_after=not_after,
-        place=place,
-    )
-
-
-def _exactly_one(fields: Fields, keys: tuple[str, ...]) -> None:
-    if sum(fields.has(key) for key in keys) != 1:
-        fail(fields.node, f"{fields.what} needs exactly one of: {', '.join(keys)}")
-
-
-def _fingerprint(node: Node) -> str:
-    written = text(node).replace(" ", "").upper()
-    if not _FINGERPRINT.fullmatch(written):
-        fail(node, "a fingerprint has 40 or 64 hex digits (a short key id can be forged)")
-    return written
 
 
 def _rule(node: Node, names: Names) -> Rule:
@@ -176,17 +105,21 @@ def _context(node: Node) -> tuple[tuple[str, frozenset[str]], ...]:
 
 def _denied(node: Node) -> Denied:
     fields = Fields(node, "a deny entry", _DENY)
-    _exactly_one(fields, ("digest", "name", "fingerprint", "key"))
+    exactly_one(fields, ("digest", "name", "fingerprint", "key", "identity"))
     if fields.has("versions") and not fields.has("name"):
         fail(node, "versions goes with name")
-    if fields.has("revokedAt") and not (fields.has("fingerprint") or fields.has("key")):
-        fail(node, "revokedAt goes with fingerprint or key")
+    if fields.has("revokedAt") and not any(fields.has(key) for key in ("fingerprint", "key", "identity")):
+        fail(node, "revokedAt goes with fingerprint, key or identity")
+    if fields.has("issuer") and not fields.has("identity"):
+        fail(node, "issuer goes with identity")
     return Denied(
         digest=fields.optional("digest", digest_text),
         name=fields.optional("name", text),
         versions=fields.optional("versions", read_versions),
-        fingerprint=fields.optional("fingerprint", _fingerprint),
+        fingerprint=fields.optional("fingerprint", fingerprint),
         key=fields.optional("key", _key_id),
+        identity=fields.optional("identity", lambda inner: glob_or_exact(text(inner))),
+        issuer=fields.optional("issuer", text),
         revoked_at=fields.optional("revokedAt", moment),
         reason=fields.get("reason", text, ""),
     )

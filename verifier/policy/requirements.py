@@ -12,6 +12,7 @@ from verifier.model.claim import Clock, Form
 from verifier.model.decision import Action
 from verifier.model.digest import parse_digest
 from verifier.policy.document import (
+    DEFAULT_FORMS,
     All,
     AnyOf,
     AtLeast,
@@ -132,7 +133,7 @@ def _signed(node: Node, names: Names, place: str, common: tuple[Window, Action])
     extra = frozenset(Form(one_of("message")(item)) for item in fields.get("forms", sequence, ()))
     return Signed(
         by=by,
-        forms=frozenset((Form.PROVENANCE, Form.STATEMENT)) | extra,
+        forms=DEFAULT_FORMS | extra,
         bind_repository=fields.optional("bind", one_of("repository")) is not None,
         expired_keys=fields.get("expiredKeys", one_of("allow", "deny"), "deny") == "allow",
         retired_keys=fields.get("retiredKeys", one_of("allow", "deny"), "deny") == "allow",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from verifier.model.claim import CERTIFICATE_CLAIMS, SanType
 from verifier.model.context import CONTEXT_KEYS
 from verifier.policy.document import API_VERSION, KIND
 
@@ -12,6 +13,7 @@ _TIME = {"type": "string", "format": "date-time"}
 _TRUE, _FALSE = {"const": True}, {"const": False}
 _DIGEST = {"type": "string", "pattern": "^sha(256:[0-9a-f]{64}|512:[0-9a-f]{128})$"}
 _FINGERPRINT = {"type": "string", "pattern": "^([0-9A-Fa-f ]{40,60}|[0-9A-Fa-f ]{64,90})$"}
+_DURATION = {"type": "string", "pattern": "^[1-9][0-9]{0,5}[smhd]$"}
 _TEXTS = {"anyOf": [_TEXT, {"type": "array", "items": _TEXT, "minItems": 1}]}
 
 
@@ -22,7 +24,8 @@ def policy_schema() -> dict[str, Any]:
         apiVersion={"const": API_VERSION},
         kind={"const": KIND},
         metadata=_object(("name",), name=_TEXT),
-        trust={"type": "object", "additionalProperties": {"oneOf": [_openpgp(), _key()]}},
+        trust={"type": "object", "additionalProperties": {"oneOf": [_openpgp(), _key(), _keyless()]}},
+        roots={"type": "object", "additionalProperties": _root()},
         baseline=_list({"$ref": "#/$defs/requirement"}),
         deny=_list(_deny()),
         rules=_list(_rule()),
@@ -38,11 +41,34 @@ def _openpgp() -> dict[str, Any]:
 
 
 def _key() -> dict[str, Any]:
-    return _object(("key",), key=_object((), file=_TEXT, pem=_TEXT, notBefore=_TIME, notAfter=_TIME))
+    inner = _object((), file=_TEXT, pem=_TEXT, notBefore=_TIME, notAfter=_TIME, root=_TEXT, tlog={"const": "required"})
+    return _object(("key",), key=inner)
+
+
+def _keyless() -> dict[str, Any]:
+    claims = {"type": "object", "properties": dict.fromkeys(CERTIFICATE_CLAIMS, _TEXT), "additionalProperties": False, "minProperties": 1}
+    inner = _object(
+        ("issuer",),
+        issuer={"type": "string", "pattern": "^https?://"},
+        identity=_TEXT,
+        identityRegexp=_TEXT,
+        identityType={"enum": [str(kind) for kind in SanType]},
+        sourceRepository=_TEXT,
+        claims=claims,
+        root=_TEXT,
+    )
+    return _object(("keyless",), keyless=inner)
+
+
+def _root() -> dict[str, Any]:
+    several = {"type": "integer", "minimum": 0, "maximum": 16}
+    return _object((), trustedRoot=_TEXT, thresholds=_object((), sct=several, tlog=several, timestamp=several), maxAge=_DURATION)
 
 
 def _deny() -> dict[str, Any]:
-    return _object((), digest=_DIGEST, name=_TEXT, versions=_TEXT, fingerprint=_FINGERPRINT, key=_DIGEST, revokedAt=_TIME, reason=_TEXT)
+    return _object(
+        (), digest=_DIGEST, name=_TEXT, versions=_TEXT, fingerprint=_FINGERPRINT, key=_DIGEST, identity=_TEXT, issuer=_TEXT, revokedAt=_TIME, reason=_TEXT
+    )
 
 
 def _rule() -> dict[str, Any]:
@@ -82,7 +108,7 @@ def _chart() -> dict[str, Any]:
         pinned=_TRUE,
         version=_TEXT,
         prerelease={"type": "boolean"},
-        maxAge={"type": "string", "pattern": "^[1-9][0-9]{0,5}[smhd]$"},
+        maxAge=_DURATION,
         clock={"enum": ["proven", "signer"]},
         annotations=_TEXTS,
         type={"enum": ["application", "library"]},

@@ -3,9 +3,10 @@
 A claim counts for a `signed` requirement when
 
 1. it is a signature in a form that the requirement takes (semantics 8),
-2. it verifies under one of the trust names in `by`,
+2. it verifies under one of the trust names in `by`; a keyless claim under those whose root and identity it has (semantics 9),
 3. the repository that it names, if any, is the rule's or one of its `origins` (semantics 6),
-4. the key's window, expiry and revocation allow it: judged at the proven signing time, else at `now` (semantics 18, 19),
+4. the key's window, expiry and revocation allow it, judged at the proven signing time, else at `now` (semantics 18, 19), and a
+   log holds it where the trust name demands that,
 5. it is not older than the rule's `maxAge`, by a clock that the rule believes.
 """
 
@@ -14,14 +15,33 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from msgspec.structs import replace
+
 from verifier.model import codes
-from verifier.model.claim import Claim, OpenPGPSigner, Signature
+from verifier.model.claim import CertificateSigner, Claim, OpenPGPSigner, Signature
 from verifier.model.codes import Code
 from verifier.model.decision import Check, Result
 from verifier.policy.case import Case
-from verifier.policy.document import AtLeast, Signed, TrustEntry
+from verifier.policy.document import AtLeast, Policy, Signed, TrustEntry
+from verifier.policy.identity import mismatch
 
 _Problem = tuple[Code, str]
+
+
+def attributed(policy: Policy, claim: Claim) -> Claim:
+    """2: a keyless claim with the names of the trust entries that mean its signer; others know theirs from the scheme."""
+    signer = claim.signer
+    if not isinstance(signer, CertificateSigner):
+        return claim
+    return replace(claim, anchors=frozenset(entry.name for entry in policy.trust if _why_not(entry, signer) is None))
+
+
+def _why_not(entry: TrustEntry, signer: CertificateSigner) -> str | None:
+    if entry.identity is None:
+        return "not a keyless entry"
+    if entry.root != signer.root:
+        return f"certified under the root {signer.root}, expected {entry.root}"
+    return mismatch(entry.identity, signer)
 
 
 def check_signed(requirement: Signed, case: Case, name: str) -> Check:
@@ -34,6 +54,7 @@ def check_signed(requirement: Signed, case: Case, name: str) -> Check:
             reason = f"signed by {' or '.join(sorted(claim.anchors & set(requirement.by)))}: {claim.signer}"
             return Check(name=name, outcome=Result.PASSED, reason=reason, action=requirement.action, claims=(index,), children=tuple(children))
         children.append(Check(name=str(claim.signer), outcome=Result.FAILED, reason=problem[1], code=problem[0], claims=(index,)))
+    children += _near_misses(requirement, case)
     return _unsatisfied(requirement, case, name, children)
 
 
@@ -51,6 +72,18 @@ def check_at_least(requirement: AtLeast, case: Case, name: str, children: Sequen
     unclear = next((child.code for child in children if child.outcome is Result.INCONCLUSIVE), None)
     code = unclear if outcome is Result.INCONCLUSIVE else codes.THRESHOLD
     return Check(name=name, outcome=outcome, reason=found, code=code, action=requirement.action, claims=claims, children=tuple(children))
+
+
+def _near_misses(requirement: Signed, case: Case) -> list[Check]:
+    """Keyless signatures by others than the identities that are meant, each with what differs."""
+    entries = [entry for entry in case.policy.trust if entry.name in requirement.by and entry.identity is not None]
+    found = []
+    for index, claim in enumerate(case.claims):
+        if isinstance(claim.signer, CertificateSigner) and claim.anchors.isdisjoint(requirement.by) and isinstance(claim.kind, Signature):
+            for entry in entries:
+                reason = f"not {entry.name}: {_why_not(entry, claim.signer)}"
+                found.append(Check(name=str(claim.signer), outcome=Result.FAILED, reason=reason, code=codes.IDENTITY_MISMATCH, claims=(index,)))
+    return found
 
 
 def _candidate(claim: Claim, requirement: Signed) -> bool:
@@ -80,10 +113,23 @@ def _key_problem(claim: Claim, requirement: Signed, case: Case) -> _Problem | No
     entries = [entry for entry in case.policy.trust if entry.name in claim.anchors and entry.name in requirement.by]
     if not any(_in_window(entry, at) for entry in entries):
         return codes.KEY_OUTSIDE_WINDOW, f"the key is outside its window in the policy at {at:%Y-%m-%d %H:%M}Z"
+    if not any(claim.logs or not entry.tlog_required for entry in entries if _in_window(entry, at)):
+        return codes.TLOG_REQUIRED, "no trusted log holds the signature, and the policy demands that of this key"
+    if isinstance(claim.signer, CertificateSigner) and (problem := _root_problem(claim.signer.root, case)) is not None:
+        return problem
     if claim.key_revoked and not requirement.retired_keys:
         return codes.KEY_RETIRED, "the key was revoked after it had signed"
     if claim.key_expires is not None and claim.key_expires <= at and not requirement.expired_keys:
         return codes.KEY_EXPIRED, f"the key expired at {claim.key_expires:%Y-%m-%d %H:%M}Z"
+    return None
+
+
+def _root_problem(name: str, case: Case) -> _Problem | None:
+    root = next((root for root in case.policy.roots if root.name == name), None)
+    if root is None or root.max_age is None:
+        return None
+    if root.as_of is None or case.now - root.as_of > root.max_age:
+        return codes.ROOT_TOO_OLD, f"the root {name} is of {f'{root.as_of:%Y-%m-%d}' if root.as_of else 'an unknown day'}, the policy bounds its age"
     return None
 
 
@@ -135,7 +181,9 @@ def _principals(claims: Sequence[Claim]) -> dict[str, int]:
     """A number for each signer; signers that share a trust entry or a public key share the number."""
     groups: list[set[str]] = []
     for claim in claims:
-        names = {claim.signer.principal, *(f"entry:{name}" for name in claim.anchors)}
+        names = {claim.signer.principal}
+        if not isinstance(claim.signer, CertificateSigner):  # of a keyless entry the certified workflow is counted, not the entry
+            names.update(f"entry:{name}" for name in claim.anchors)
         if isinstance(claim.signer, OpenPGPSigner) and claim.signer.key_id:
             names.add(f"key:{claim.signer.key_id}")
         joined = [group for group in groups if group & names]

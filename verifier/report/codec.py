@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from verifier.model.artifact import Artifact, ChartFile, OciChart
-from verifier.model.claim import Attestation, Claim, KeySigner, OpenPGPSigner, Rejection, Signature
+from verifier.model.claim import Attestation, CertificateSigner, Claim, KeySigner, OpenPGPSigner, Rejection, Signature
 from verifier.model.context import CONTEXT_KEYS, Context
-from verifier.model.decision import Check, Decision
+from verifier.model.decision import Check, Decision, RootUsed
 from verifier.model.evidence import Gap, Location
 from verifier.oci.manifest import MANIFEST
 
@@ -28,7 +28,7 @@ def encode(decision: Decision) -> dict[str, Any]:
         "unsafe": list(decision.unsafe),
         "artifact": _artifact(decision.artifact) if decision.artifact is not None else None,
         "policy": {"name": decision.policy.name, "rule": decision.policy.rule, "digest": decision.policy.digest},
-        "trust": {"digest": decision.trust_digest},
+        "trust": {"digest": decision.trust_digest, "roots": [_root(root) for root in decision.roots]},
         "code": decision.check.code.name if decision.check.code else None,
         "reason": decision.check.reason,
         "checks": [_check(child) for child in decision.check.children],
@@ -86,6 +86,7 @@ def _claim(claim: Claim) -> dict[str, Any]:
         "scheme": claim.scheme,
         "kind": _kind(claim),
         "signer": signer_value(claim),
+        "logs": claim.logs,
         "digest": str(claim.digest),
         "binds": claim.role.value,
         "repository": claim.repository,
@@ -105,13 +106,20 @@ def _kind(claim: Claim) -> dict[str, str]:
             return {"type": "attestation", "predicateType": predicate_type}
 
 
-def signer_value(claim: Claim) -> dict[str, str]:
+def signer_value(claim: Claim) -> dict[str, Any]:
     """Who signed, by kind."""
     match claim.signer:
         case OpenPGPSigner(fingerprint=fingerprint, signing_key=signing_key, user_id=user_id):
             return {"kind": "openpgp", "fingerprint": fingerprint, "signingKey": signing_key, "userId": user_id}
         case KeySigner(key_id=key_id, algorithm=algorithm):
             return {"kind": "key", "keyId": key_id, "algorithm": algorithm}
+        case CertificateSigner(identity=identity, san_type=san_type, issuer=issuer, root=root, extensions=extensions):
+            named = {"identity": identity, "identityType": san_type.value, "issuer": issuer, "root": root}
+            return {"kind": "keyless", **named, "claims": dict(extensions)}
+
+
+def _root(root: RootUsed) -> dict[str, Any]:
+    return {"name": root.name, "digest": root.digest, "asOf": timestamp(root.as_of) if root.as_of else None}
 
 
 def _rejection(rejection: Rejection) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from verifier.model.claim import Clock, Form, Role
+from verifier.model.claim import CERTIFICATE_CLAIMS, Clock, Form, Role, SanType
 from verifier.model.codes import ALL, Family
 from verifier.model.decision import Action, Outcome, Result
 from verifier.model.evidence import Kind
@@ -30,7 +30,7 @@ def decision_schema() -> dict[str, Any]:
         unsafe=_array(_TEXT),
         artifact={"anyOf": [_artifact(), {"type": "null"}]},
         policy=_object(name=_TEXT, rule=_MAYBE_TEXT, digest=_TEXT),
-        trust=_object(digest=_TEXT),
+        trust=_object(digest=_TEXT, roots=_array(_object(name=_TEXT, digest=_DIGEST, asOf=_MAYBE_TIME))),
         code=_code(),
         reason=_TEXT,
         checks=_array({"$ref": "#/$defs/check"}),
@@ -70,12 +70,15 @@ def _check() -> dict[str, Any]:
 def _claim() -> dict[str, Any]:
     openpgp = _object(kind={"const": "openpgp"}, fingerprint=_TEXT, signingKey=_TEXT, userId=_TEXT)
     key = _object(kind={"const": "key"}, keyId=_TEXT, algorithm=_TEXT)
+    claims = {"type": "object", "properties": dict.fromkeys(CERTIFICATE_CLAIMS, _TEXT), "additionalProperties": False}
+    keyless = _object(kind={"const": "keyless"}, identity=_TEXT, identityType=_enum(SanType), issuer=_TEXT, root=_TEXT, claims=claims)
     signature = _object(type={"const": "signature"}, form=_enum(Form))
     attestation = _object(type={"const": "attestation"}, predicateType=_TEXT)
     return _object(
         scheme=_TEXT,
         kind={"oneOf": [signature, attestation]},
-        signer={"oneOf": [openpgp, key]},
+        signer={"oneOf": [openpgp, key, keyless]},
+        logs={"type": "integer", "minimum": 0},
         digest=_DIGEST,
         binds=_enum(Role),
         repository=_MAYBE_TEXT,

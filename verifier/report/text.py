@@ -59,6 +59,8 @@ def _body(decision: Decision) -> Iterator[str]:
             yield f"  read    from {safe(artifact.reference.read_from)}"
     rule = f", rule {safe(decision.policy.rule)!r}" if decision.policy.rule else ""
     yield f"  policy  {safe(decision.policy.name)}{rule}"
+    for root in decision.roots:
+        yield f"  root    {safe(root.name)}, of {f'{root.as_of:%Y-%m-%d}' if root.as_of else 'an unknown day'}"
     yield "  checks"
     for check in decision.check.children:
         yield from _check(check, 4)
@@ -97,7 +99,8 @@ def describe_claim(claim: Claim) -> str:
         case Attestation(predicate_type=predicate_type):
             what = f"attestation {safe(predicate_type)} of the {claim.role.value}"
     when = f", signed {claim.times[0].at:%Y-%m-%d %H:%M}Z by the {claim.times[0].clock.value}'s clock" if claim.times else ""
-    return f"{what} by {safe(str(claim.signer))}, trusted as {', '.join(sorted(claim.anchors))}{when} ({claim.location.kind.value})"
+    trusted = f"trusted as {', '.join(sorted(claim.anchors))}" if claim.anchors else "an identity that no trust entry names"
+    return f"{what} by {safe(str(claim.signer))}, {trusted}{when} ({claim.location.kind.value})"
 
 
 def describe_rejection(rejection: Rejection) -> str:

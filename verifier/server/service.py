@@ -23,10 +23,9 @@ from verifier.model.errors import FailedError, InconclusiveError
 from verifier.model.reference import PinnedReference, Reference
 from verifier.net.deadline import Deadline
 from verifier.operations.connections import Connections
-from verifier.operations.gather import Gathered
 from verifier.operations.policies import LoadedPolicy
 from verifier.operations.resolve import Pinned, resolve
-from verifier.operations.verification import Options, examine_pinned, judge, scheme_for, speaks_of, wanted, without_chart
+from verifier.operations.verification import Examined, Options, examine_pinned, judge, scheme_for, speaks_of, wanted, without_chart
 from verifier.report.codec import encode
 from verifier.server.cache import Answered, DecisionCache, Key, cache_key, ending
 from verifier.server.metrics import Metrics
@@ -105,7 +104,7 @@ class DecisionService:
         assert isinstance(reference, Reference)
         options = Options(seconds=self._settings.seconds, unsafe=self._settings.unsafe, clock=self._settings.clock)
         if not speaks_of(self.loaded, request):
-            return self._kept(None, judge(request, (None, Gathered()), self.loaded, options))
+            return self._kept(None, judge(request, Examined(), self.loaded, options))
         try:
             pinned = resolve(reference, self._connections.source(reference, Deadline.after(options.seconds)))
         except (FailedError, InconclusiveError) as error:

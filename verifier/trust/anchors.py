@@ -14,12 +14,23 @@ from verifier.model.digest import sha256
 
 OPENPGP = "openpgp"
 KEY = "key"
+ROOT = "root"
+PUBLIC_GOOD = "public-good"
+
+
+class Thresholds(Struct, frozen=True, kw_only=True):
+    """How many distinct authorities must vouch, by kind; a proven time is always needed as well (semantics 19)."""
+
+    sct: int = 1
+    tlog: int = 1
+    timestamp: int = 0
 
 
 class Anchor(Struct, frozen=True, kw_only=True):
-    """One thing that we believe in. `kind` is OPENPGP (a keyring) or KEY (a PEM public key).
+    """One thing that we believe in. `kind` is OPENPGP (a keyring), KEY (a PEM public key) or ROOT (a sigstore trusted root).
 
-    `fingerprints` limits a keyring to these primary keys (upper-case hex); the window limits a key.
+    `fingerprints` limits a keyring to these primary keys (upper-case hex); the window limits a key. `thresholds` are a
+    root's. `root` names the root under which a key's log entries and timestamps are verified; without one they are not read.
     """
 
     name: str
@@ -29,11 +40,14 @@ class Anchor(Struct, frozen=True, kw_only=True):
     any_key: bool = False
     not_before: datetime | None = None
     not_after: datetime | None = None
+    thresholds: Thresholds = Thresholds()
+    root: str | None = None
 
     @property
     def digest(self) -> str:
         """Of the data and of all that limits it."""
-        parts = (self.name, self.kind, str(sha256(self.data)), *sorted(self.fingerprints), str(self.any_key), str(self.not_before), str(self.not_after))
+        limits = (self.any_key, self.not_before, self.not_after, self.thresholds, self.root)
+        parts = (self.name, self.kind, str(sha256(self.data)), *sorted(self.fingerprints), *(str(item) for item in limits))
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 

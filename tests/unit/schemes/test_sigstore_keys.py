@@ -100,8 +100,8 @@ REJECTED = {
     "no key material": (bundle(ENVELOPE, verificationMaterial={}), "bundle-malformed"),
     "a key and a certificate": (bundle(ENVELOPE, verificationMaterial={"publicKey": {"hint": ""}, "certificate": {"rawBytes": "AAAA"}}), "bundle-malformed"),
     "key material that is no object": (bundle(ENVELOPE, verificationMaterial={"publicKey": 1}), "bundle-malformed"),
-    "a certificate": (bundle(ENVELOPE, verificationMaterial={"certificate": {"rawBytes": "AAAA"}}), "bundle-unsupported"),
-    "a certificate chain": (bundle(ENVELOPE, verificationMaterial={"x509CertificateChain": {"certificates": [{"rawBytes": "AAAA"}]}}), "bundle-unsupported"),
+    "a certificate": (bundle(ENVELOPE, verificationMaterial={"certificate": {"rawBytes": "AAAA"}}), "certificate-untrusted"),
+    "a certificate chain": (bundle(ENVELOPE, verificationMaterial={"x509CertificateChain": {"certificates": [{"rawBytes": "AAAA"}]}}), "certificate-untrusted"),
     "an empty chain": (bundle(ENVELOPE, verificationMaterial={"x509CertificateChain": {"certificates": []}}), "bundle-malformed"),
     "no content": (bundle(None), "bundle-malformed"),
     "two contents": (bundle(ENVELOPE, messageSignature={}), "bundle-malformed"),
@@ -126,7 +126,8 @@ REJECTED = {
     "no predicate type": (signed(statement(predicateType="")), "bundle-malformed"),
     "a payload that is no JSON": (signed(b"hello"), "json-invalid"),
     "a payload with duplicate keys": (signed(statement()[:-1] + b',"predicateType":"x"}'), "json-invalid"),
-    "a message signature without digest": (bundle(None, messageSignature={"signature": "AAAA"}), "bundle-malformed"),
+    "a message signature without digest, which is allowed": (bundle(None, messageSignature={"signature": "AAAA"}), "key-unknown"),
+    "a message signature that is empty": (bundle(None, messageSignature={}), "bundle-malformed"),
 }
 
 
@@ -166,7 +167,7 @@ def test_a_name_that_is_no_repository_binds_to_nothing() -> None:
     odd = verify(sign_digest(CHART.digest, pair(), name="oci://NOT A HOST"))
     assert isinstance(plain, Claim)
     assert isinstance(odd, Claim)
-    assert (plain.repository, odd.repository) == (None, "oci://NOT A HOST")
+    assert (plain.repository, odd.repository) == (None, "NOT A HOST")
 
 
 @given(st.binary(max_size=200))

@@ -15,7 +15,7 @@ from pysequoia import packet
 
 from verifier.model import codes, limits
 from verifier.model.digest import sha256
-from verifier.model.errors import MisuseError
+from verifier.model.errors import MisuseError, first_line
 
 _RSA_ALGORITHMS = (1, 2, 3)
 _WEAK_RSA_BITS = 2048
@@ -94,11 +94,6 @@ def read_keyring(data: bytes) -> tuple[Certificate, ...]:
     if not certificates:
         raise MisuseError(codes.TRUST_INVALID, "the keyring holds no OpenPGP certificate")
     return tuple(certificates)
-
-
-def first_line(error: Exception) -> str:
-    """Pysequoia appends a backtrace to its messages."""
-    return str(error).split("\n", 1)[0][:200] or type(error).__name__
 
 
 def _blocks(data: bytes) -> list[bytes]:

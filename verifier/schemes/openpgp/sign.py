@@ -16,9 +16,8 @@ from msgspec import Struct
 
 from verifier.charts.clearsign import read_clearsigned, with_checksum
 from verifier.model import codes
-from verifier.model.errors import FailedError, MisuseError
+from verifier.model.errors import FailedError, MisuseError, first_line
 from verifier.schemes.openpgp import gpg
-from verifier.schemes.openpgp.certificates import first_line
 
 _SECRET_BLOCK = b"PGP PRIVATE KEY BLOCK"
 

@@ -25,9 +25,9 @@ from verifier.charts.provenance import check_provenance, read_provenance
 from verifier.model import codes, limits
 from verifier.model.artifact import Artifact
 from verifier.model.claim import Claim, Clock, Form, OpenPGPSigner, Rejection, Role, Signature, SigningTime
-from verifier.model.errors import FailedError
+from verifier.model.errors import FailedError, first_line
 from verifier.model.evidence import Evidence, Location
-from verifier.schemes.openpgp.certificates import Certificate, Key, first_line, read_keyring
+from verifier.schemes.openpgp.certificates import Certificate, Key, read_keyring
 from verifier.schemes.openpgp.packets import with_exact_numbers
 from verifier.trust.anchors import OPENPGP, Anchor, TrustMaterial
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from verifier.attest.bundle import write_bundle
+from verifier.attest.bundle import Bundle, PublicKeyHint, write_bundle
 from verifier.attest.dsse import IN_TOTO, Envelope, pae
 from verifier.attest.statement import write_sign_statement
 from verifier.model.digest import Digest
@@ -13,4 +13,5 @@ def sign_digest(digest: Digest, key: SigningKey, *, name: str) -> bytes:
     """The bundle that signs `digest`; `name` becomes `subject[0].name` (`oci://host/repository`, or a file name)."""
     statement = write_sign_statement(digest, name=name)
     signature = key.sign(pae(IN_TOTO, statement))
-    return write_bundle(Envelope(payload_type=IN_TOTO, payload=statement, signature=signature), hint=key.public.hint)
+    envelope = Envelope(payload_type=IN_TOTO, payload=statement, signature=signature)
+    return write_bundle(Bundle(content=envelope, material=PublicKeyHint(key.public.hint)))

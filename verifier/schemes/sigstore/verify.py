@@ -1,36 +1,53 @@
-"""Verifying a bundle that a key signed.
+"""Verify what sigstore's clients write: bundles, and cosign's old layers, signed with keys or certificates.
 
-1. The bundle is well-formed and signed by a key, not a certificate (certificates: not judged yet, never counted).
-2. DSSE: payloadType is in-toto; the signature is some anchor's over the PAE. The hint orders the search, nothing else.
-3. The statement is well-formed, and one of its subjects carries the manifest's or the archive's digest (semantics 5).
-4. predicateType SIGN_PREDICATE exactly makes a signature; any other makes an attestation, which never counts as one.
-5. A plain message signature is a signature over the manifest's (or the file's) bytes, of the form `message`.
+1. Read the bundle (attest.bundle), or the layer as one (attest.cosign).
+2. With a key hint, find the key among the anchors: a hint helps to order them and proves nothing. With certificates, try each
+   trusted root: the claim names the root, and the policy decides whose identity counts.
+3. An envelope holds an in-toto statement; its payload type is exact (attest.statement).
+4. One of its subjects is the chart's manifest or archive (semantics 5). A simple signing payload names the manifest; a plain
+   message signature must be over the manifest's bytes.
+5. The signature, the time and those who vouch for both: recipe.py.
 
-Left out: log entries and timestamps. A key's signature does not need them; no signing time is claimed without them.
-Source: sigstore/architecture-docs client-spec.md section 4, sigstore/cosign specs/BUNDLE_SPEC.md.
+A statement of cosign's sign predicate is a signature; any other verified statement is an attestation and never satisfies
+`signed` (semantics 8). Nothing here imports the `sigstore` package: verification is ours alone (ADR 8).
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable
+from msgspec import Struct
 
-from verifier.attest.bundle import Bundle, Certificates, MessageSignature, PublicKeyHint, read_bundle
-from verifier.attest.dsse import IN_TOTO, Envelope, pae
-from verifier.attest.statement import SIGN_PREDICATE, Statement, Subject, read_statement
+from verifier.attest.bundle import Bundle, Certificates, PublicKeyHint, read_bundle
+from verifier.attest.cosign import LAYERS, SIMPLE_SIGNING, SimpleSigning, read_layer, read_simple_signing
+from verifier.attest.dsse import IN_TOTO, Envelope
+from verifier.attest.statement import SIGN_PREDICATE, Statement, read_statement
 from verifier.model import codes
 from verifier.model.artifact import Artifact, OciChart
-from verifier.model.claim import Attestation, Claim, Form, KeySigner, Rejection, Role, Signature
+from verifier.model.claim import Attestation, Claim, Form, KeySigner, Rejection, Role, Signature, Signer
 from verifier.model.digest import Digest
 from verifier.model.errors import FailedError, MisuseError
 from verifier.model.evidence import Evidence
 from verifier.model.reference import SCHEME, parse_oci
+from verifier.schemes.sigstore.recipe import Signed, Vouched, check_digest, signature_holds
 from verifier.signers.public import PublicKey, load_public_key
-from verifier.trust.anchors import KEY, TrustMaterial
+from verifier.trust.anchors import KEY, ROOT, Anchor, TrustMaterial
 
 NAME = "sigstore"
-# sigstore/protobuf-specs sigstore_common.proto HashAlgorithm; larger curves come with larger hashes.
-_MESSAGE_HASHES = {"SHA2_256": "sha256", "SHA2_384": "sha384", "SHA2_512": "sha512"}
+
+
+class _Said(Struct, frozen=True, kw_only=True):
+    """What the content says, if the signature holds."""
+
+    kind: Signature | Attestation
+    digest: Digest
+    repository: str | None
+
+
+class _Proof(Struct, frozen=True, kw_only=True):
+    """Who signed, under which trust entries, and what vouches for it."""
+
+    signer: Signer
+    anchors: frozenset[str]
+    vouched: Vouched
 
 
 class SigstoreScheme:
@@ -39,82 +56,112 @@ class SigstoreScheme:
     name = NAME
 
     def verify(self, evidence: Evidence, artifact: Artifact, trust: TrustMaterial) -> tuple[Claim | Rejection, ...]:
-        """One claim or rejection."""
-        where = evidence.location.where
+        """A claim for the key, or for each root, under which the signature holds; else one rejection."""
         signer: str | None = None
         try:
-            bundle = read_bundle(evidence.payload, where=where)  # 1
-            hint = _hint(bundle)
-            key, anchors = _find_key(bundle.content, artifact, hint, trust)  # 2, 5
-            signer = f"key {key.key_id}"
-            return (_claim(bundle.content, key, anchors, artifact, evidence),)  # 3, 4
+            bundle = _read(evidence)  # 1
+            signed = _signed(evidence, artifact)
+            proofs = _prove(bundle, signed, trust)  # 2, 5
+            signer = str(proofs[0].signer)
+            said = _content(bundle, evidence, artifact)  # 3, 4
         except FailedError as error:
             return (Rejection(scheme=NAME, code=error.code, reason=error.reason, location=evidence.location, signer=signer),)
+        return tuple(_claim(said, proof, artifact, evidence) for proof in proofs)
 
 
-def _hint(bundle: Bundle) -> str:
+def _read(evidence: Evidence) -> Bundle:
+    where = evidence.location.where
+    if evidence.media_type in LAYERS:
+        return read_layer(evidence.media_type, evidence.payload, evidence.annotations, where=where)
+    return read_bundle(evidence.payload, where=where)
+
+
+def _signed(evidence: Evidence, artifact: Artifact) -> Signed:
+    """What a message signature must be over."""
+    if evidence.media_type == SIMPLE_SIGNING:
+        return Signed.of(evidence.payload)
+    return Signed.of(artifact.manifest if isinstance(artifact, OciChart) else artifact.archive)
+
+
+def _prove(bundle: Bundle, signed: Signed, trust: TrustMaterial) -> list[_Proof]:
+    check_digest(bundle.content, signed)
     match bundle.material:
         case PublicKeyHint(hint):
-            return hint
+            return [_by_key(bundle, signed, hint, trust)]
         case Certificates():
-            raise FailedError(codes.BUNDLE_UNSUPPORTED, "signed with a certificate, which this version does not judge")
+            return _by_certificate(bundle, signed, trust)
 
 
-def _find_key(content: Envelope | MessageSignature, artifact: Artifact, hint: str, trust: TrustMaterial) -> tuple[PublicKey, frozenset[str]]:
-    verifies = _verifier(content, artifact)
-    keys = [(anchor.name, load_public_key(anchor.data)) for anchor in trust.of_kind(KEY)]
+def _by_key(bundle: Bundle, signed: Signed, hint: str, trust: TrustMaterial) -> _Proof:
+    keys = [(anchor, load_public_key(anchor.data)) for anchor in trust.of_kind(KEY)]
     keys.sort(key=lambda item: item[1].hint != hint)
-    found = next((key for _, key in keys if verifies(key)), None)
+    found = next((key for _, key in keys if signature_holds(bundle.content, signed, key)), None)
     if found is None:
         tried = f"{len(keys)} trusted key{'s' if len(keys) != 1 else ''} tried" if keys else "the policy trusts no public key"
         raise FailedError(codes.KEY_UNKNOWN, f"no trusted key verifies it ({tried}; the signature's hint is {hint[:60]!r})")
-    return found, frozenset(name for name, key in keys if key.spki_sha256 == found.spki_sha256)
-
-
-def _verifier(content: Envelope | MessageSignature, artifact: Artifact) -> Callable[[PublicKey], bool]:
-    match content:
-        case Envelope():
-            if content.payload_type != IN_TOTO:
-                raise FailedError(codes.BUNDLE_MALFORMED, f"payloadType is {content.payload_type[:100]!r}, expected {IN_TOTO}")
-            message = pae(content.payload_type, content.payload)
-            return lambda key: key.verifies(content.signature, message)
-        case MessageSignature():
-            data = artifact.manifest if isinstance(artifact, OciChart) else artifact.archive
-            algorithm = _MESSAGE_HASHES.get(content.algorithm)
-            if algorithm is None or hashlib.new(algorithm, data).digest() != content.digest:
-                raise FailedError(codes.SUBJECT_MISMATCH, "the message signature is over other bytes")
-            return lambda key: key.verifies(content.signature, data)
-
-
-def _claim(content: Envelope | MessageSignature, key: PublicKey, anchors: frozenset[str], artifact: Artifact, evidence: Evidence) -> Claim:
-    kind: Signature | Attestation
-    match content:
-        case MessageSignature():
-            kind, digest, repository = Signature(form=Form.MESSAGE), artifact.digests[0], None
-        case Envelope():
-            statement = read_statement(content.payload, where=evidence.location.where)
-            subject, digest = _subject(statement, artifact)
-            kind, repository = _kind(statement), _repository(subject)
-    return Claim(
-        scheme=NAME,
-        kind=kind,
-        signer=KeySigner(key_id=key.key_id, algorithm=key.algorithm),
-        anchors=anchors,
-        role=Role.ARCHIVE if digest == artifact.archive_digest else Role.MANIFEST,
-        digest=digest,
-        location=evidence.location,
-        repository=repository,
+    anchors = [anchor for anchor, key in keys if key.spki_sha256 == found.spki_sha256]
+    return _Proof(
+        signer=KeySigner(key_id=found.key_id, algorithm=found.algorithm),
+        anchors=frozenset(anchor.name for anchor in anchors),
+        vouched=_vouched(bundle, signed, found, [root for root in trust.of_kind(ROOT) if root.name in {anchor.root for anchor in anchors}]),
     )
 
 
-def _subject(statement: Statement, artifact: Artifact) -> tuple[Subject, Digest]:
+def _vouched(bundle: Bundle, signed: Signed, key: PublicKey, roots: list[Anchor]) -> Vouched:
+    if not roots or not (bundle.entries or bundle.timestamps):
+        return Vouched()
+    from verifier.schemes.sigstore.certified import vouch_for_key
+
+    found = [vouch_for_key(bundle, signed, key, root) for root in roots]
+    return Vouched(times=tuple(time for item in found for time in item.times), logs=max(item.logs for item in found))
+
+
+def _by_certificate(bundle: Bundle, signed: Signed, trust: TrustMaterial) -> list[_Proof]:
+    roots = trust.of_kind(ROOT)
+    if not roots:
+        raise FailedError(codes.CERTIFICATE_UNTRUSTED, "signed with a certificate, and the policy trusts no keyless identity")
+    from verifier.schemes.sigstore.certified import verify_certified
+
+    proofs, failures = [], []
+    for root in roots:
+        try:
+            certified = verify_certified(bundle, signed, root)
+        except FailedError as error:
+            failures.append(error)
+        else:
+            proofs.append(_Proof(signer=certified.signer, anchors=frozenset(), vouched=certified.vouched))
+    if not proofs:  # the most telling reason: the one of the root that issued the certificate
+        raise min(failures, key=lambda error: error.code is codes.CERTIFICATE_UNTRUSTED)
+    return proofs
+
+
+def _content(bundle: Bundle, evidence: Evidence, artifact: Artifact) -> _Said:
+    where = evidence.location.where
+    if isinstance(bundle.content, Envelope):
+        if bundle.content.payload_type != IN_TOTO:  # 3
+            raise FailedError(codes.BUNDLE_MALFORMED, f"payloadType is {bundle.content.payload_type[:100]!r}, expected {IN_TOTO}")
+        return _statement(read_statement(bundle.content.payload, where=where), artifact)
+    if evidence.media_type == SIMPLE_SIGNING:
+        return _simple(read_simple_signing(evidence.payload, where=where), artifact)
+    return _Said(kind=Signature(form=Form.MESSAGE), digest=artifact.digests[0], repository=None)
+
+
+def _statement(statement: Statement, artifact: Artifact) -> _Said:  # 4
     found = statement.subject_of(artifact.digests)
     if found is None:
         spoken = next(iter(statement.subjects[0].digest.items()), ("", ""))
-        raise FailedError(
-            codes.SUBJECT_MISMATCH, f"it signs {spoken[0]}:{spoken[1][:16]}..., expected {' or '.join(digest.short for digest in artifact.digests)}..."
-        )
-    return found
+        expected = " or ".join(digest.short for digest in artifact.digests)
+        raise FailedError(codes.SUBJECT_MISMATCH, f"it signs {spoken[0]}:{spoken[1][:16]}..., expected {expected}...")
+    subject, digest = found
+    repository = _repository(subject.name.removeprefix(SCHEME)) if subject.name.startswith(SCHEME) else None
+    return _Said(kind=_kind(statement), digest=digest, repository=repository)
+
+
+def _simple(payload: SimpleSigning, artifact: Artifact) -> _Said:  # 4
+    if payload.digest not in artifact.digests:
+        raise FailedError(codes.SUBJECT_MISMATCH, f"it signs {payload.digest.short}..., expected {artifact.digests[0].short}...")
+    repository = _repository(payload.repository) if payload.repository else None
+    return _Said(kind=Signature(form=Form.SIMPLE_SIGNING), digest=payload.digest, repository=repository)
 
 
 def _kind(statement: Statement) -> Signature | Attestation:
@@ -123,11 +170,24 @@ def _kind(statement: Statement) -> Signature | Attestation:
     return Attestation(predicate_type=statement.predicate_type, predicate=statement.predicate)
 
 
-def _repository(subject: Subject) -> str | None:
-    """The repository that a subject of ours names, canonical; a name that is none binds to nothing that exists."""
-    if not subject.name.startswith(SCHEME):
-        return None
+def _repository(named: str) -> str:
+    """The repository that the content names, canonical; a name that is none binds to nothing that exists."""
     try:
-        return parse_oci(subject.name).name
+        return parse_oci(f"{SCHEME}{named}").name
     except MisuseError:
-        return subject.name
+        return named
+
+
+def _claim(said: _Said, proof: _Proof, artifact: Artifact, evidence: Evidence) -> Claim:
+    return Claim(
+        scheme=NAME,
+        kind=said.kind,
+        signer=proof.signer,
+        anchors=proof.anchors,
+        role=Role.ARCHIVE if said.digest == artifact.archive_digest else Role.MANIFEST,
+        digest=said.digest,
+        location=evidence.location,
+        times=proof.vouched.times,
+        logs=proof.vouched.logs,
+        repository=said.repository,
+    )
