@@ -68,7 +68,7 @@ def pull(target: str, trust: TrustFlags, network: Network, destination: str, **c
     with _asking(target, trust, network) as (reference, loaded, connections):
         request = Request(reference=reference, context=command_context(**context))
         Path(destination).mkdir(parents=True, exist_ok=True)
-        pulled = pull_chart(request, loaded, connections, Options(unsafe=network.unsafe), Path(destination))
+        pulled = pull_chart(request, loaded, connections, Options(unsafe=network.unsafe + trust.unsafe), Path(destination))
     if pulled.path is None:
         echo(explain(pulled.decision, colour=False), err=True)
     else:
@@ -89,7 +89,7 @@ def show(what: str, target: str, trust: TrustFlags, network: Network, **context:
 
     with _asking(target, trust, network) as (reference, loaded, connections):
         request = Request(reference=reference, context=command_context(**context))
-        decision = verify(request, loaded, connections, Options(unsafe=network.unsafe))
+        decision = verify(request, loaded, connections, Options(unsafe=network.unsafe + trust.unsafe))
     if not decision.allowed or decision.artifact is None:
         echo(explain(decision, colour=use_colour(False)), err=True)
     else:
@@ -102,7 +102,7 @@ def _asking(target: str, trust: TrustFlags, network: Network) -> Iterator[tuple[
     """Everything that a question needs, closed afterwards."""
     reference = read_reference(target)
     loaded = trust.load([reference])
-    warn_unsafe(network.unsafe)
+    warn_unsafe(network.unsafe + trust.unsafe)
     with network.connected() as connections:
         yield reference, loaded, connections
 

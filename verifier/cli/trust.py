@@ -19,10 +19,13 @@ from verifier.model import codes
 from verifier.model.errors import MisuseError
 from verifier.model.reference import AnyReference
 from verifier.operations.policies import LoadedPolicy, load, with_trust
-from verifier.policy.document import All, Policy, Requirement, Rule, Signed, TrustEntry, TrustKind
+from verifier.policy.document import All, Policy, Requirement, RootEntry, Rule, Signed, TrustEntry, TrustKind
+from verifier.policy.identity import repository_host
 from verifier.policy.scopes import Scope
 from verifier.settings import load_settings
+from verifier.trust.anchors import PUBLIC_GOOD, Thresholds
 
+_ROOT = "trusted-root"
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
@@ -34,11 +37,28 @@ class TrustFlags(Struct, frozen=True, kw_only=True):
     openpgp_fingerprint: tuple[str, ...]
     openpgp_any_key: bool
     key: tuple[str, ...]
+    require_tlog: bool
+    certificate_identity: str | None
+    certificate_identity_regexp: str | None
+    certificate_oidc_issuer: str | None
+    certificate_source_repository: str | None
+    trusted_root: str | None
+    insecure_ignore_tlog: bool
 
     @property
     def given(self) -> bool:
         """Whether any trust flag is there."""
-        return bool(self.openpgp_keyring or self.openpgp_fingerprint or self.openpgp_any_key or self.key)
+        return any(getattr(self, name) for name in self.__struct_fields__ if name != "policy")
+
+    @property
+    def keyless(self) -> bool:
+        """Whether a flag speaks of certificates."""
+        return any(getattr(self, name) for name in self.__struct_fields__ if name.startswith("certificate_"))
+
+    @property
+    def unsafe(self) -> tuple[str, ...]:
+        """The switches that stand in every decision that they touched."""
+        return ("insecure-ignore-tlog",) if self.insecure_ignore_tlog else ()
 
     def load(self, targets: Sequence[AnyReference]) -> LoadedPolicy:
         """The policy file, or the ad hoc policy for these targets; raises MisuseError."""
@@ -63,6 +83,13 @@ _OPTIONS = (
     click.option("--openpgp-fingerprint", multiple=True, help="The primary key that is meant; may be repeated."),
     click.option("--openpgp-any-key", is_flag=True, help="Any key of the keyring is meant."),
     click.option("--key", multiple=True, metavar="KEYREF", help="Trust this public key: a PEM file or env://NAME."),
+    click.option("--require-tlog", is_flag=True, help="A key's signature must lie in a transparency log."),
+    click.option("--certificate-identity", metavar="IDENTITY", help="Trust this keyless identity (a URL or an e-mail address)."),
+    click.option("--certificate-identity-regexp", metavar="RE2", help="The same as a regular expression that matches the whole identity."),
+    click.option("--certificate-oidc-issuer", metavar="URL", help="The issuer that vouched for the identity; compared exactly."),
+    click.option("--certificate-source-repository", metavar="URL", help="Where the workflow ran; by default the identity's own repository."),
+    click.option("--trusted-root", type=click.Path(dir_okay=False), help="The trusted_root.json of another sigstore instance than the public one."),
+    click.option("--insecure-ignore-tlog", is_flag=True, help="UNSAFE: keyless without a transparency log; a timestamp must prove the time."),
 )
 
 
@@ -75,15 +102,68 @@ def _policy(flags: TrustFlags, targets: Sequence[AnyReference]) -> Policy:
     elif flags.openpgp_fingerprint or flags.openpgp_any_key:
         raise MisuseError(codes.USAGE, "--openpgp-fingerprint and --openpgp-any-key go with --openpgp-keyring")
     if flags.key:
-        keys = [TrustEntry(name=f"key-{index}", kind=TrustKind.KEY, path=path, place=f"--key {path}") for index, path in enumerate(flags.key, start=1)]
+        keys = [_key_entry(flags, path, index) for index, path in enumerate(flags.key, start=1)]
         entries += keys
         requirements.append(_signed(keys))
+    elif flags.require_tlog:
+        raise MisuseError(codes.USAGE, "--require-tlog goes with --key; keyless signatures always need a log")
+    if flags.keyless:
+        keyless = _keyless_entry(flags)
+        entries.append(keyless)
+        requirements.append(_signed([keyless]))
+    elif flags.insecure_ignore_tlog or (flags.trusted_root and not flags.require_tlog):
+        raise MisuseError(codes.USAGE, "--trusted-root and --insecure-ignore-tlog go with --certificate-identity and --certificate-oidc-issuer")
     require: Requirement = requirements[0] if len(requirements) == 1 else All(of=tuple(requirements))
     rule = Rule(name="trust flags", scopes=tuple(_scope(target) for target in targets), require=require)
-    described = "\0".join([*flags.openpgp_keyring, *sorted(flags.openpgp_fingerprint), str(flags.openpgp_any_key), *flags.key])
+    described = "\0".join(str(getattr(flags, name)) for name in flags.__struct_fields__)
     from verifier.model.digest import sha256
 
-    return Policy(name="command line", digest=str(sha256(described.encode())), trust=tuple(entries), rules=(rule,))
+    return Policy(name="command line", digest=str(sha256(described.encode())), trust=tuple(entries), roots=_roots(flags, entries), rules=(rule,))
+
+
+def _roots(flags: TrustFlags, entries: Sequence[TrustEntry]) -> tuple[RootEntry, ...]:
+    """The root that the entries name: a file, or the public instance's."""
+    names = {entry.root for entry in entries if entry.root is not None}
+    if not names:
+        return ()
+    thresholds = Thresholds(tlog=0, timestamp=1) if flags.insecure_ignore_tlog else Thresholds()
+    place = f"--trusted-root {flags.trusted_root}" if flags.trusted_root else "the built-in root"
+    return (RootEntry(name=names.pop(), path=flags.trusted_root, thresholds=thresholds, place=place),)
+
+
+def _key_entry(flags: TrustFlags, path: str, index: int) -> TrustEntry:
+    root = _root_name(flags) if flags.require_tlog else None
+    return TrustEntry(name=f"key-{index}", kind=TrustKind.KEY, path=path, place=f"--key {path}", root=root, tlog_required=flags.require_tlog)
+
+
+def _root_name(flags: TrustFlags) -> str:
+    return _ROOT if flags.trusted_root else PUBLIC_GOOD
+
+
+def _keyless_entry(flags: TrustFlags) -> TrustEntry:
+    """Identity and issuer come in pairs (semantics 36)."""
+    from verifier.policy.identity import How, Identity, Pattern, compiles, glob_or_exact, own_repository, san_type
+
+    written, regexp = flags.certificate_identity, flags.certificate_identity_regexp
+    if (written is None) == (regexp is None) or not flags.certificate_oidc_issuer:
+        raise MisuseError(
+            codes.USAGE, "a keyless signer is named by --certificate-identity (or --certificate-identity-regexp) and --certificate-oidc-issuer together"
+        )
+    if regexp is not None and (problem := compiles(regexp)) is not None:
+        raise MisuseError(codes.USAGE, problem)
+    text = written or regexp or ""
+    kind = san_type(text)
+    if kind is None or not text.strip("*/@"):
+        raise MisuseError(codes.USAGE, f"{text[:80]!r} is neither a URL nor an e-mail address; other identities need a policy file")
+    pattern = Pattern(How.REGEXP, regexp) if regexp is not None else glob_or_exact(text)
+    issuer = flags.certificate_oidc_issuer
+    repository = flags.certificate_source_repository or own_repository(issuer, text)
+    if repository is None and repository_host(issuer) is not None:
+        raise MisuseError(codes.USAGE, "say --certificate-source-repository: a reusable workflow's identity is shared by all who call it")
+    identity = Identity(issuer=issuer, san=pattern, san_type=kind, source_repository=repository)
+    return TrustEntry(
+        name="identity", kind=TrustKind.KEYLESS, identity=identity, root=_ROOT if flags.trusted_root else PUBLIC_GOOD, place="--certificate-identity"
+    )
 
 
 def _openpgp_entry(flags: TrustFlags, path: str, index: int) -> TrustEntry:

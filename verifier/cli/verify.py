@@ -49,10 +49,10 @@ def verify(
     loaded = trust.load(references)
     context = command_context(*(rest[key] for key in ("environment", "cluster", "namespace")))  # type: ignore[arg-type]
     files = EvidenceFiles(provenance=tuple(rest["prov"] or ()), bundles=tuple(rest["bundle"] or ()))
-    warn_unsafe(network.unsafe)
+    warn_unsafe(network.unsafe + trust.unsafe)
     requests = [Request(reference=reference, context=context) for reference in references]
     with network.connected(quiet=quiet) as connections:
-        results = verify_all(requests, loaded, connections, Options(files=files, unsafe=network.unsafe))
+        results = verify_all(requests, loaded, connections, Options(files=files, unsafe=network.unsafe + trust.unsafe))
     decisions = [result for result in results if isinstance(result, Decision)]
     print_decisions(decisions, output, quiet=quiet, colour=use_colour(no_color))
     statuses = {_EXIT[decision.outcome] for decision in decisions}

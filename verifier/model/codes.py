@@ -125,6 +125,8 @@ SUBJECT_MISMATCH = _failed("subject-mismatch", "The signature is valid but for o
 EVIDENCE_UNUSED = _failed("evidence-unused", "The policy trusts no key of this kind, so this evidence was not read; it neither helps nor harms.")
 EVIDENCE_FOREIGN = _failed("evidence-foreign", "An attached artifact of a type that is not judged; it neither helps nor harms.")
 
+TRUST_UPDATE_REFUSED = _failed("trust-update-refused", "The TUF repository does not verify, so nothing was changed; ask its operator, or wait.")
+
 # Failed: requirements of the policy.
 NO_RULE = _failed("no-rule", "No rule of the policy covers this chart, and the default is deny; add a rule for its repository.")
 CONTEXT_MISSING = _failed(

@@ -15,6 +15,7 @@ ARCHIVE_DEPTH: Final = 5  # charts inside charts; real ones stay at two
 ARCHIVE_PATH: Final = 512  # characters of one path
 PROVENANCE_BYTES: Final = 1 * MIB  # a clear-signed Chart.yaml
 EVIDENCE_BYTES: Final = 8 * MIB  # one bundle; SBOM attestations are the largest
+BLOB_BYTES: Final = 1024 * MIB  # a file for `verify-blob`; larger ones are given by their digest
 EVIDENCE_TOTAL_BYTES: Final = 32 * MIB  # all evidence of one decision together
 REFERRERS: Final = 100  # referrers read for one chart; signatures first
 REFERRER_PAGES: Final = 20

@@ -1,7 +1,7 @@
 """Sigstore roots: where each comes from, and how old it is. Only `verifier trust update` ever fetches one.
 
-A root that the policy gives a file is that file. The public instance's is the newest of what `trust update` has stored and what is
-built in; a stored snapshot says when it was fetched, a file is as old as its last change.
+A root that the policy gives a file is that file, as old as its last change; one without is what `trust update --name` stored,
+which says when it was fetched. The public instance's is the newest of what was stored and what is built in.
 """
 
 from __future__ import annotations
@@ -40,7 +40,13 @@ def read_root(entry: RootEntry, base: Path, stored: Path | None) -> Root:
         path = base / entry.path
         data = read_local(path, limits.TRUSTED_ROOT_BYTES)
         return Root(name=entry.name, data=data, source=str(path), as_of=datetime.fromtimestamp(path.stat().st_mtime, UTC))
-    return newest_root(stored)
+    if entry.name == PUBLIC_GOOD:
+        return newest_root(stored)
+    found = read_snapshot(snapshot_path(stored, entry.name)) if stored is not None else None
+    if found is None:
+        advice = f"run `verifier trust update --name {entry.name} --tuf-url URL --tuf-root FILE`, or give it a `trustedRoot: FILE`"
+        raise MisuseError(codes.TRUST_INVALID, f"the root {entry.name} is not stored: {advice}")
+    return found
 
 
 def newest_root(stored: Path | None) -> Root:

@@ -20,6 +20,8 @@ GITLAB_ISSUER = "https://gitlab.com"
 _REPOSITORY_HOSTS = {GITHUB_ISSUER: "https://github.com/", GITLAB_ISSUER: "https://gitlab.com/"}
 _MAX_TEXT = 4096  # characters of a certified value that are matched; real ones have some hundreds
 _MAX_REGEXP_MEMORY = 1 << 20
+_EMAIL = re.compile(r"[^@/:\s]+@[^@/:\s]+")
+_PLAIN = re.compile(r"[\w.-]+")
 _TOKEN = re.compile(r"\*\*|\*|[^*]+")
 
 
@@ -81,6 +83,24 @@ def compiles(text: str) -> str | None:
     if compiled.fullmatch("") is not None:
         return f"{text[:80]!r} also matches nothing at all"
     return None
+
+
+def san_type(text: str) -> SanType | None:
+    """The type that an identity's form tells: a URL, an e-mail address, or None where it could be anything."""
+    if "://" in text:
+        return SanType.URI
+    return SanType.EMAIL if _EMAIL.fullmatch(text) else None
+
+
+def own_repository(issuer: str, identity: str) -> str | None:
+    """The repository that a workflow's identity lies in, where issuer and identity tell it: HOST/OWNER/NAME without a pattern in it."""
+    host = repository_host(issuer)
+    if host is None or not identity.startswith(host):
+        return None
+    path = identity.removeprefix(host)
+    # GitLab's projects may lie in groups of groups; its identities write `//` behind the project.
+    parts = path.partition("//")[0].split("/") if issuer == GITLAB_ISSUER else path.split("/")[:2]
+    return f"{host}{'/'.join(parts)}" if len(parts) > 1 and all(_PLAIN.fullmatch(part) for part in parts) else None
 
 
 def repository_host(issuer: str) -> str | None:

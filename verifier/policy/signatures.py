@@ -92,7 +92,7 @@ def _candidate(claim: Claim, requirement: Signed) -> bool:
 
 
 def _problem(claim: Claim, requirement: Signed, case: Case) -> _Problem | None:
-    return _repository_problem(claim, requirement, case) or _key_problem(claim, requirement, case) or _age_problem(claim, case)
+    return _repository_problem(claim, requirement, case) or key_problem(claim, requirement, case.policy, case.now) or _age_problem(claim, case)
 
 
 def _repository_problem(claim: Claim, requirement: Signed, case: Case) -> _Problem | None:  # 3
@@ -107,15 +107,16 @@ def _repository_problem(claim: Claim, requirement: Signed, case: Case) -> _Probl
     return None
 
 
-def _key_problem(claim: Claim, requirement: Signed, case: Case) -> _Problem | None:  # 4
+def key_problem(claim: Claim, requirement: Signed, policy: Policy, now: datetime) -> _Problem | None:  # 4
+    """Why a claim under one of the requirement's names does not count for reasons of time, log or root; None if it does."""
     signed_at = next((time.at for time in claim.times if time.proven), None)
-    at = signed_at or case.now
-    entries = [entry for entry in case.policy.trust if entry.name in claim.anchors and entry.name in requirement.by]
+    at = signed_at or now
+    entries = [entry for entry in policy.trust if entry.name in claim.anchors and entry.name in requirement.by]
     if not any(_in_window(entry, at) for entry in entries):
         return codes.KEY_OUTSIDE_WINDOW, f"the key is outside its window in the policy at {at:%Y-%m-%d %H:%M}Z"
     if not any(claim.logs or not entry.tlog_required for entry in entries if _in_window(entry, at)):
         return codes.TLOG_REQUIRED, "no trusted log holds the signature, and the policy demands that of this key"
-    if isinstance(claim.signer, CertificateSigner) and (problem := _root_problem(claim.signer.root, case)) is not None:
+    if isinstance(claim.signer, CertificateSigner) and (problem := _root_problem(claim.signer.root, policy, now)) is not None:
         return problem
     if claim.key_revoked and not requirement.retired_keys:
         return codes.KEY_RETIRED, "the key was revoked after it had signed"
@@ -124,11 +125,11 @@ def _key_problem(claim: Claim, requirement: Signed, case: Case) -> _Problem | No
     return None
 
 
-def _root_problem(name: str, case: Case) -> _Problem | None:
-    root = next((root for root in case.policy.roots if root.name == name), None)
+def _root_problem(name: str, policy: Policy, now: datetime) -> _Problem | None:
+    root = next((root for root in policy.roots if root.name == name), None)
     if root is None or root.max_age is None:
         return None
-    if root.as_of is None or case.now - root.as_of > root.max_age:
+    if root.as_of is None or now - root.as_of > root.max_age:
         return codes.ROOT_TOO_OLD, f"the root {name} is of {f'{root.as_of:%Y-%m-%d}' if root.as_of else 'an unknown day'}, the policy bounds its age"
     return None
 

@@ -8,7 +8,7 @@ from verifier.formats.yaml import Node, Scalar
 from verifier.model.claim import CERTIFICATE_CLAIMS, SanType
 from verifier.policy.document import RootEntry, TrustEntry, TrustKind
 from verifier.policy.fields import Fields, boolean, count, duration, fail, moment, one_of, sequence, text
-from verifier.policy.identity import GITHUB_ISSUER, How, Identity, Pattern, compiles, glob_or_exact, repository_host
+from verifier.policy.identity import GITHUB_ISSUER, How, Identity, Pattern, compiles, glob_or_exact, repository_host, san_type
 from verifier.trust.anchors import PUBLIC_GOOD, Thresholds
 
 _TRUST = ("openpgp", "key", "keyless")
@@ -19,7 +19,6 @@ _ROOT = ("trustedRoot", "thresholds", "maxAge")
 _THRESHOLDS = ("sct", "tlog", "timestamp")
 _FINGERPRINT = re.compile(r"[0-9A-F]{40}|[0-9A-F]{64}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
-_EMAIL = re.compile(r"[^@/:\s]+@[^@/:\s]+")
 _OWNER_AND_NAME = re.compile(r"[\w.-]+(/[\w.-]+)+")
 
 
@@ -146,10 +145,8 @@ def _san_type(fields: Fields) -> SanType:
     if fields.has("identityRegexp"):
         fail(fields.need("identityRegexp"), "say which type of identity is meant: identityType: email, uri or other")
     written = text(fields.need("identity"))
-    if "://" in written:
-        return SanType.URI
-    if _EMAIL.fullmatch(written):
-        return SanType.EMAIL
+    if (kind := san_type(written)) is not None:
+        return kind
     fail(fields.need("identity"), "neither a URL nor an e-mail address: say identityType: email, uri or other")
 
 
@@ -187,8 +184,6 @@ def _root_name(fields: Fields, roots: set[str]) -> str:
 
 def _root(name: str, node: Node) -> RootEntry:
     fields = Fields(node, f"roots.{name}", _ROOT)
-    if name != PUBLIC_GOOD and not fields.has("trustedRoot"):
-        fail(node, "a root needs `trustedRoot: FILE` (only public-good is built in)")
     return RootEntry(
         name=name,
         path=fields.optional("trustedRoot", text),

@@ -6,9 +6,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 AS_OF = datetime(2026, 10, 20, tzinfo=UTC)
-_FILE = Path(__file__).parent / "public_good.json"
+PUBLIC_GOOD_TUF = "https://tuf-repo-cdn.sigstore.dev"
+_HERE = Path(__file__).parent
 
 
 def public_good_root() -> bytes:
     """The trusted root's JSON."""
-    return _FILE.read_bytes()
+    return (_HERE / "public_good.json").read_bytes()
+
+
+def public_good_tuf_root() -> bytes:
+    """The TUF root that the public instance's repository is first trusted with."""
+    return (_HERE / "public_good_tuf_root.json").read_bytes()

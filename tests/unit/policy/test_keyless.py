@@ -230,7 +230,6 @@ def test_a_mistake_is_named(entry: str, reason: str) -> None:
 
 
 ROOT_MISTAKES = {
-    "a root without file": ("roots: {acme: {}}", "needs `trustedRoot: FILE`"),
     "a name that is none": ("roots: {'a b': {trustedRoot: x}}", "is not a name"),
     "no time": ("roots: {acme: {trustedRoot: x, thresholds: {tlog: 0}}}", "a time must be proven"),
     "a threshold below zero": ("roots: {acme: {trustedRoot: x, thresholds: {sct: -1}}}", "from 0 to 16"),

@@ -42,7 +42,7 @@ class _Said(Struct, frozen=True, kw_only=True):
     repository: str | None
 
 
-class _Proof(Struct, frozen=True, kw_only=True):
+class Proof(Struct, frozen=True, kw_only=True):
     """Who signed, under which trust entries, and what vouches for it."""
 
     signer: Signer
@@ -61,7 +61,7 @@ class SigstoreScheme:
         try:
             bundle = _read(evidence)  # 1
             signed = _signed(evidence, artifact)
-            proofs = _prove(bundle, signed, trust)  # 2, 5
+            proofs = prove(bundle, signed, trust)  # 2, 5
             signer = str(proofs[0].signer)
             said = _content(bundle, evidence, artifact)  # 3, 4
         except FailedError as error:
@@ -83,7 +83,8 @@ def _signed(evidence: Evidence, artifact: Artifact) -> Signed:
     return Signed.of(artifact.manifest if isinstance(artifact, OciChart) else artifact.archive)
 
 
-def _prove(bundle: Bundle, signed: Signed, trust: TrustMaterial) -> list[_Proof]:
+def prove(bundle: Bundle, signed: Signed, trust: TrustMaterial) -> list[Proof]:
+    """Who signed, under the key or under each root that proves it; raises FailedError. The recipe and nothing else (2, 5)."""
     check_digest(bundle.content, signed)
     match bundle.material:
         case PublicKeyHint(hint):
@@ -92,7 +93,7 @@ def _prove(bundle: Bundle, signed: Signed, trust: TrustMaterial) -> list[_Proof]
             return _by_certificate(bundle, signed, trust)
 
 
-def _by_key(bundle: Bundle, signed: Signed, hint: str, trust: TrustMaterial) -> _Proof:
+def _by_key(bundle: Bundle, signed: Signed, hint: str, trust: TrustMaterial) -> Proof:
     keys = [(anchor, load_public_key(anchor.data)) for anchor in trust.of_kind(KEY)]
     keys.sort(key=lambda item: item[1].hint != hint)
     found = next((key for _, key in keys if signature_holds(bundle.content, signed, key)), None)
@@ -100,7 +101,7 @@ def _by_key(bundle: Bundle, signed: Signed, hint: str, trust: TrustMaterial) -> 
         tried = f"{len(keys)} trusted key{'s' if len(keys) != 1 else ''} tried" if keys else "the policy trusts no public key"
         raise FailedError(codes.KEY_UNKNOWN, f"no trusted key verifies it ({tried}; the signature's hint is {hint[:60]!r})")
     anchors = [anchor for anchor, key in keys if key.spki_sha256 == found.spki_sha256]
-    return _Proof(
+    return Proof(
         signer=KeySigner(key_id=found.key_id, algorithm=found.algorithm),
         anchors=frozenset(anchor.name for anchor in anchors),
         vouched=_vouched(bundle, signed, found, [root for root in trust.of_kind(ROOT) if root.name in {anchor.root for anchor in anchors}]),
@@ -116,7 +117,7 @@ def _vouched(bundle: Bundle, signed: Signed, key: PublicKey, roots: list[Anchor]
     return Vouched(times=tuple(time for item in found for time in item.times), logs=max(item.logs for item in found))
 
 
-def _by_certificate(bundle: Bundle, signed: Signed, trust: TrustMaterial) -> list[_Proof]:
+def _by_certificate(bundle: Bundle, signed: Signed, trust: TrustMaterial) -> list[Proof]:
     roots = trust.of_kind(ROOT)
     if not roots:
         raise FailedError(codes.CERTIFICATE_UNTRUSTED, "signed with a certificate, and the policy trusts no keyless identity")
@@ -129,7 +130,7 @@ def _by_certificate(bundle: Bundle, signed: Signed, trust: TrustMaterial) -> lis
         except FailedError as error:
             failures.append(error)
         else:
-            proofs.append(_Proof(signer=certified.signer, anchors=frozenset(), vouched=certified.vouched))
+            proofs.append(Proof(signer=certified.signer, anchors=frozenset(), vouched=certified.vouched))
     if not proofs:  # the most telling reason: the one of the root that issued the certificate
         raise min(failures, key=lambda error: error.code is codes.CERTIFICATE_UNTRUSTED)
     return proofs
@@ -178,7 +179,7 @@ def _repository(named: str) -> str:
         return named
 
 
-def _claim(said: _Said, proof: _Proof, artifact: Artifact, evidence: Evidence) -> Claim:
+def _claim(said: _Said, proof: Proof, artifact: Artifact, evidence: Evidence) -> Claim:
     return Claim(
         scheme=NAME,
         kind=said.kind,
