@@ -288,9 +288,13 @@ class Instance:
             {
                 "version": 1,
                 "policy": "1.2.3.4.5",
-                "message_imprint": {"hash_algorithm": {"algorithm": algorithm}, "hashed_message": hashlib.new(algorithm, message).digest()},
+                "message_imprint": {
+                    "hash_algorithm": {"algorithm": algorithm},
+                    "hashed_message": wrong.get("imprint") or hashlib.new(algorithm, message).digest(),
+                },
                 "serial_number": 7,
                 "gen_time": at,
+                **({"nonce": wrong["nonce"]} if "nonce" in wrong else {}),
             }
         )
         content = info.dump()

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,41 +16,85 @@ from verifier.model.errors import FailedError, MisuseError
 from verifier.model.reference import FileReference, parse
 from verifier.operations.resolve import read_local
 from verifier.operations.signing import SignDigest, Signing, SignText
-from verifier.settings import key_password
+from verifier.settings import key_password, load_settings
+
+if TYPE_CHECKING:
+    from verifier.operations.roots import Root
 
 _PASSPHRASE_BYTES = 4096
+_TOKEN_BYTES = 64 * 1024
 
 
 @click.command()
 @click.argument("target")
 @click.option("--key", metavar="KEYREF", help="Sign with this private key: a PEM file, cosign's encrypted PEM, or env://NAME.")
 @click.option("--openpgp-key", metavar="KEY", help="Sign with OpenPGP: a fingerprint or user id of your GnuPG home, a file, or env://NAME.")
+@click.option("--keyless", is_flag=True, help="Sign with a short-lived certificate for an identity token (Fulcio).")
+@click.option("--identity-token-file", type=click.Path(dir_okay=False), help="The identity token, instead of SIGSTORE_ID_TOKEN, the CI's own, or a browser.")
+@click.option("--trust-config", type=click.Path(dir_okay=False), help="Another sigstore instance than the public one (ClientTrustConfig).")
 @click.option("--chart", type=click.Path(dir_okay=False), help="With a tag: the archive that it must hold.")
 @click.option("--passphrase-file", type=click.Path(dir_okay=False), help="The key's passphrase (first line), instead of VERIFIER_PASSWORD.")
 @network_options
-def sign(target: str, key: str | None, openpgp_key: str | None, chart: str | None, passphrase_file: str | None, network: Network) -> None:
+def sign(target: str, chart: str | None, network: Network, **how: Any) -> None:
     """Sign TARGET: a chart in a registry gets the signature attached, a .tgz gets it beside the file.
 
     A reference must carry a digest; a tag only together with --chart FILE, whose bytes the tag must hold.
+    With --keyless nothing is attached unless certificate, log entry and timestamps were all made and verify.
     The passphrase comes from VERIFIER_PASSWORD (or COSIGN_PASSWORD), a file, or a prompt, never from the command line.
     """
     from verifier.operations.signing import sign_file, sign_reference
 
-    if (key is None) == (openpgp_key is None):
-        raise MisuseError(codes.USAGE, "give one key: --key KEYREF or --openpgp-key KEY")
     reference = parse(target)
-    signing = Signing(sign_digest=key_signer(key, passphrase_file)) if key else Signing(sign_text=openpgp_signer(str(openpgp_key), passphrase_file))
+    signing = _signing(**how)
     try:
         if isinstance(reference, FileReference):
             signed = sign_file(reference, signing)
         else:
-            with network.connected(quiet=openpgp_key is not None) as connections:  # GnuPG may ask for a passphrase on this terminal
+            with network.connected(quiet=signing.sign_text is not None) as connections:  # GnuPG may ask for a passphrase on this terminal
                 signed = sign_reference(reference, signing, connections, chart=Path(chart) if chart else None)
     except FailedError as error:
         raise MisuseError(codes.CHART_INVALID, f"{error.reason} ({error.code.name})", where=error.where) from error
     echo(f"signed     {signed.target}")
     echo(f"digest     {signed.digest}")
     echo(f"signature  {signed.signature} ({signed.media_type})")
+
+
+def _signing(
+    key: str | None, openpgp_key: str | None, keyless: bool, identity_token_file: str | None, trust_config: str | None, passphrase_file: str | None
+) -> Signing:
+    """How to sign; exactly one of the three ways."""
+    if sum((key is not None, openpgp_key is not None, keyless)) != 1:
+        raise MisuseError(codes.USAGE, "give one way to sign: --key KEYREF, --openpgp-key KEY or --keyless")
+    if (identity_token_file or trust_config) and not keyless:
+        raise MisuseError(codes.USAGE, "--identity-token-file and --trust-config go with --keyless")
+    if key is not None:
+        return Signing(sign_digest=key_signer(key, passphrase_file))
+    if openpgp_key is not None:
+        return Signing(sign_text=openpgp_signer(openpgp_key, passphrase_file))
+    return Signing(sign_digest=_keyless(identity_token_file, trust_config))
+
+
+def _keyless(token_file: str | None, trust_config: str | None) -> SignDigest:
+    from verifier.operations.roots import newest_root, read_trust_config
+    from verifier.operations.signing import keyless_signer
+
+    root = read_trust_config(Path(trust_config)) if trust_config else newest_root(load_settings(os.environ).roots)
+    return keyless_signer(_token(token_file, root), root)
+
+
+def _token(file: str | None, root: Root) -> str:
+    """From a file, SIGSTORE_ID_TOKEN, the CI system, or a browser, in this order; never from the command line, where others can see it."""
+    if file is not None:
+        return read_local(Path(file), _TOKEN_BYTES).decode("ascii", "replace").strip()
+    if os.environ.get("SIGSTORE_ID_TOKEN"):
+        return os.environ["SIGSTORE_ID_TOKEN"]
+    from verifier.schemes.sigstore.keyless import ambient_token, browser_token
+
+    if (found := ambient_token()) is not None:
+        return found
+    if not sys.stdin.isatty():
+        raise MisuseError(codes.TOKEN_INVALID, "no identity token: SIGSTORE_ID_TOKEN is not set, and this machine offers none")
+    return browser_token(root.trust_config)
 
 
 def key_signer(keyref: str, passphrase_file: str | None) -> SignDigest:

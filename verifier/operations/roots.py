@@ -20,18 +20,28 @@ from verifier.model.errors import FailedError, MisuseError
 from verifier.operations.resolve import read_local
 from verifier.policy.document import RootEntry
 from verifier.trust.anchors import PUBLIC_GOOD
-from verifier.trust.built_in import AS_OF, public_good_root
+from verifier.trust.built_in import AS_OF, public_good_root, public_good_signing_config
 
+_TRUST_CONFIG = "application/vnd.dev.sigstore.clienttrustconfig.v0.1+json"
 _API_VERSION, _KIND = "verifier/v1", "TrustedRootSnapshot"
 
 
 class Root(Struct, frozen=True, kw_only=True):
-    """A trusted root's JSON, where it came from, and of when it is."""
+    """A trusted root's JSON, where it came from, and of when it is; and where its services are, if that is known."""
 
     name: str
     data: bytes
     source: str
     as_of: datetime | None
+    signing_config: bytes | None = None
+
+    @property
+    def trust_config(self) -> bytes:
+        """Root and services as a ClientTrustConfig; raises MisuseError `trust-invalid` where no services are known."""
+        if self.signing_config is None:
+            raise MisuseError(codes.TRUST_INVALID, f"the root {self.name} comes without a signing config; give a --trust-config FILE")
+        value = {"mediaType": _TRUST_CONFIG, "trustedRoot": json.loads(self.data), "signingConfig": json.loads(self.signing_config)}
+        return dump_json(value)
 
 
 def read_root(entry: RootEntry, base: Path, stored: Path | None) -> Root:
@@ -51,7 +61,7 @@ def read_root(entry: RootEntry, base: Path, stored: Path | None) -> Root:
 
 def newest_root(stored: Path | None) -> Root:
     """The public instance's root."""
-    built_in = Root(name=PUBLIC_GOOD, data=public_good_root(), source="built in", as_of=AS_OF)
+    built_in = Root(name=PUBLIC_GOOD, data=public_good_root(), source="built in", as_of=AS_OF, signing_config=public_good_signing_config())
     snapshot = read_snapshot(snapshot_path(stored, PUBLIC_GOOD)) if stored is not None else None
     return snapshot if snapshot is not None and snapshot.as_of is not None and snapshot.as_of > AS_OF else built_in
 
@@ -70,10 +80,11 @@ def read_snapshot(path: Path) -> Root | None:
         value = Message(parse_object(data, where=str(path)), "the snapshot", codes.JSON_INVALID, str(path))
         if (value.text("apiVersion"), value.text("kind")) != (_API_VERSION, _KIND):
             value.refuse("is not one that `verifier trust update` wrote")
-        fetched, root = value.time("fetched"), value.get("trustedRoot")
+        fetched, root, services = value.time("fetched"), value.get("trustedRoot"), value.get("signingConfig")
     except FailedError as error:
         raise MisuseError(codes.TRUST_INVALID, f"{error.reason}; run `verifier trust update` again", where=str(path)) from error
-    return Root(name=path.stem, data=dump_json(root), source=value.text("source"), as_of=fetched)
+    signing_config = dump_json(services) if services is not None else None
+    return Root(name=path.stem, data=dump_json(root), source=value.text("source"), as_of=fetched, signing_config=signing_config)
 
 
 def write_snapshot(path: Path, root: Root) -> None:
@@ -84,4 +95,20 @@ def write_snapshot(path: Path, root: Root) -> None:
     trusted: Any = json.loads(root.data)
     fetched = root.as_of.isoformat().replace("+00:00", "Z")
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_new(path, dump_json({"apiVersion": _API_VERSION, "kind": _KIND, "fetched": fetched, "source": root.source, "trustedRoot": trusted}))
+    value = {"apiVersion": _API_VERSION, "kind": _KIND, "fetched": fetched, "source": root.source, "trustedRoot": trusted}
+    if root.signing_config is not None:
+        value["signingConfig"] = json.loads(root.signing_config)
+    write_new(path, dump_json(value))
+
+
+def read_trust_config(path: Path) -> Root:
+    """A ClientTrustConfig file: a root with its services; raises MisuseError."""
+    data = read_local(path, limits.TRUSTED_ROOT_BYTES)
+    try:
+        value = parse_object(data, where=str(path))
+    except FailedError as error:
+        raise MisuseError(codes.TRUST_INVALID, error.reason, where=str(path)) from error
+    root, services = value.get("trustedRoot"), value.get("signingConfig")
+    if value.get("mediaType") != _TRUST_CONFIG or not isinstance(root, dict) or not isinstance(services, dict):
+        raise MisuseError(codes.TRUST_INVALID, f"not a {_TRUST_CONFIG} with trustedRoot and signingConfig", where=str(path))
+    return Root(name=path.name, data=dump_json(root), source=str(path), as_of=None, signing_config=dump_json(services))

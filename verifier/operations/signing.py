@@ -15,7 +15,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from verifier.attest.bundle import MEDIA_TYPE as BUNDLE
-from verifier.attest.statement import SIGN_PREDICATE
+from verifier.attest.statement import SIGN_PREDICATE, write_sign_statement
 from verifier.charts.provenance import write_provenance
 from verifier.charts.version import tag_fits
 from verifier.model import codes, limits
@@ -30,7 +30,10 @@ from verifier.oci.repository import describe
 from verifier.oci.source import Target
 from verifier.operations.connections import Connections
 from verifier.operations.resolve import read_chart, read_file, read_local, resolve
+from verifier.operations.roots import Root
+from verifier.trust.anchors import ROOT, Anchor
 
+KEYLESS_SECONDS = 180.0  # three services in turn, and a v2 log answers only when it has published the entry
 SignText = Callable[[str], bytes]
 SignDigest = Callable[[Digest, str], bytes]
 
@@ -94,6 +97,14 @@ def attach(target: Target, subject: Descriptor, payload: bytes, media_type: str,
     manifest = write_referrer(Descriptor(media_type=MANIFEST, digest=subject.digest, size=subject.size), blob, {**annotations, **created})
     target.attach(manifest, subject, describe(manifest, MANIFEST))
     return sha256(manifest)
+
+
+def keyless_signer(token: str, root: Root, seconds: float = KEYLESS_SECONDS) -> SignDigest:
+    """A function that signs digests for the token's identity, under the root's own services."""
+    from verifier.schemes.sigstore.keyless import sign_keyless
+
+    anchor = Anchor(name=root.name, kind=ROOT, data=root.data)
+    return lambda digest, name: sign_keyless(write_sign_statement(digest, name=name), token, root.trust_config, anchor, seconds=seconds)
 
 
 def write_new(path: Path, data: bytes, mode: int = 0o644) -> None:

@@ -46,7 +46,7 @@ def update_root(repository: Repository, stored: Path, transport: Transport) -> R
 
     targets = fetch_targets(repository.url, bootstrap, fetch)
     prepare_root(targets[TARGETS[0]])
-    root = Root(name=repository.name, data=targets[TARGETS[0]], source=repository.url, as_of=datetime.now(UTC))
+    root = Root(name=repository.name, data=targets[TARGETS[0]], source=repository.url, as_of=datetime.now(UTC), signing_config=targets.get(TARGETS[1]))
     write_snapshot(snapshot_path(stored, repository.name), root)
     return root
 

@@ -18,3 +18,8 @@ def public_good_root() -> bytes:
 def public_good_tuf_root() -> bytes:
     """The TUF root that the public instance's repository is first trusted with."""
     return (_HERE / "public_good_tuf_root.json").read_bytes()
+
+
+def public_good_signing_config() -> bytes:
+    """Where the public instance's services are (SigningConfig v0.2)."""
+    return (_HERE / "public_good_signing_config.json").read_bytes()

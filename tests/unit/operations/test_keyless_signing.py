@@ -1,0 +1,178 @@
+"""Keyless signing end to end on the instance of this process: sign, attach, verify; and each service failing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.simulators.registry import simulated
+from tests.simulators.sigstore_http import Services, running
+from tests.support.charts import archive
+from tests.support.cli import run
+from tests.support.world import connect, publish
+from verifier.schemes.sigstore import keyless
+
+CHART = archive()
+WHO = ("--certificate-identity", "alice@acme.test", "--certificate-oidc-issuer", "https://issuer.acme.test", "--trusted-root", "root.json")
+
+
+@pytest.fixture
+def services(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Services]:
+    monkeypatch.chdir(tmp_path)
+    for name in ("GITHUB_ACTIONS", "ACTIONS_ID_TOKEN_REQUEST_TOKEN", "ACTIONS_ID_TOKEN_REQUEST_URL", "GITLAB_CI", "SIGSTORE_ID_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    with running() as found:
+        configure(found)
+        Path("token").write_text(found.token())
+        yield found
+
+
+def configure(services: Services, **how: object) -> None:
+    Path("trust.json").write_text(json.dumps(services.trust_config(**how)))  # type: ignore[arg-type]
+    Path("root.json").write_text(json.dumps(services.instance.trusted_root()))
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_signed_attached_and_verified(services: Services, version: int) -> None:
+    configure(services, version=version)
+    with simulated() as registry:
+        digest = publish(connect(), registry.host, CHART)
+        target = f"oci://{registry.host}/acme/web@{digest}"
+        assert run("verify", target, *WHO).status == 1
+        ran = run("sign", target, "--keyless", "--trust-config", "trust.json", "--identity-token-file", "token")
+        assert ran.status == 0, ran.text
+        ran = run("verify", target, *WHO)
+        assert ran.status == 0, ran.text
+        assert "alice@acme.test" in ran.out
+        other = run("verify", target, "--certificate-identity", "bob@acme.test", *WHO[2:])
+        assert (other.status, "identity-mismatch" in other.out) == (1, True)
+    assert any(f"/api/v{version}/log/entries" in path for path in services.asked)
+
+
+def test_a_file_is_signed_beside_it(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("web-1.4.2.tgz").write_bytes(CHART)
+    monkeypatch.setenv("SIGSTORE_ID_TOKEN", services.token())
+    assert run("sign", "web-1.4.2.tgz", "--keyless", "--trust-config", "trust.json").status == 0
+    ran = run("verify", "web-1.4.2.tgz", *WHO)
+    assert ran.status == 0, ran.text
+    blob = run("verify-blob", "web-1.4.2.tgz", "--bundle", "web-1.4.2.tgz.sigstore.json", *WHO)
+    assert blob.status == 0, blob.text
+
+
+def test_the_token_of_the_machine(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+    """GitLab hands its token over in a variable named after the audience; the `id` package finds it."""
+    Path("web-1.4.2.tgz").write_bytes(CHART)
+    monkeypatch.setenv("GITLAB_CI", "true")
+    monkeypatch.setenv("SIGSTORE_ID_TOKEN", services.token("project_path:acme/charts"))
+    ran = run("sign", "web-1.4.2.tgz", "--keyless", "--trust-config", "trust.json")
+    assert ran.status == 0, ran.text
+
+
+def attempt(*more: str) -> tuple[int, str]:
+    Path("web-1.4.2.tgz").write_bytes(CHART)
+    ran = run("sign", "web-1.4.2.tgz", "--keyless", "--trust-config", "trust.json", "--identity-token-file", "token", *more)
+    assert not Path("web-1.4.2.tgz.sigstore.json").exists() or ran.status == 0
+    return ran.status, ran.text
+
+
+TOKENS = {
+    "an expired token": {"age": 3600.0},
+    "a token for another audience": {"audience": "other"},
+}
+
+
+@pytest.mark.parametrize("how", TOKENS.values(), ids=TOKENS.keys())
+def test_tokens_that_cannot_be_used(services: Services, how: dict[str, object]) -> None:
+    Path("token").write_text(services.token(**how))  # type: ignore[arg-type]
+    status, text = attempt()
+    assert (status, "token-invalid" in text) == (2, True), text
+    assert services.asked == []
+
+
+def test_no_token_and_garbage(services: Services) -> None:
+    Path("token").write_text("garbage")
+    assert attempt()[0] == 2
+    Path("web-1.4.2.tgz").write_bytes(CHART)
+    ran = run("sign", "web-1.4.2.tgz", "--keyless", "--trust-config", "trust.json")
+    assert (ran.status, "token-invalid" in ran.err) == (2, True), ran.text
+
+
+@pytest.mark.parametrize("service", ["signingCert", "entries"])
+@pytest.mark.parametrize("how", ["status", "nonsense"])
+def test_a_service_that_fails_leaves_nothing_and_can_be_repeated(services: Services, service: str, how: str) -> None:
+    if how == "status":
+        services.switches.status[service] = 503
+    else:
+        services.switches.nonsense.add(service)
+    status, text = attempt()
+    assert (status, "signing-service-failed" in text) == (3, True), text
+    services.switches.status.clear()
+    services.switches.nonsense.clear()
+    assert attempt()[0] == 0
+
+
+def test_a_token_that_the_ca_refuses(services: Services) -> None:
+    import jwt
+
+    Path("token").write_text(
+        jwt.encode({"iss": "https://x", "sub": "a", "aud": "sigstore", "iat": 1, "exp": 9999999999}, "another secret, thirty-two bytes long", algorithm="HS256")
+    )
+    status, text = attempt()
+    assert (status, "signing-service-failed" in text) == (3, True), text
+
+
+def test_no_timestamp_where_the_log_proves_no_time(services: Services) -> None:
+    configure(services, version=2)
+    services.switches.status["timestamp"] = 500
+    status, text = attempt()
+    assert (status, "signing-service-failed" in text) == (3, True), text
+
+
+def test_what_was_made_must_verify_under_its_own_root(services: Services) -> None:
+    configure(services, version=2)
+    services.switches.wrong = {"origin": "evil.example", "signer": "evil.example"}
+    status, text = attempt()
+    assert (status, "signing-failed" in text, "log-entry-invalid" in text) == (2, True, True), text
+
+
+def test_a_log_of_somebody_else(services: Services) -> None:
+    services.switches.foreign_log = True
+    status, text = attempt()
+    assert status in (2, 3), text
+    assert "signing-failed" in text or "signing-service-failed" in text
+
+
+def test_a_service_that_hangs(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keyless, "sign_keyless", _with_seconds(0.2))
+    services.switches.sleep["entries"] = 1.0
+    status, text = attempt()
+    assert (status, "timeout" in text) == (3, True), text
+
+
+def _with_seconds(seconds: float):  # type: ignore[no-untyped-def]
+    real = keyless.sign_keyless
+    return lambda *arguments, **named: real(*arguments, **{**named, "seconds": seconds})
+
+
+CONFIGS = {
+    "not JSON": "x",
+    "a trusted root alone": "root",
+    "no services": json.dumps({"mediaType": "application/vnd.dev.sigstore.clienttrustconfig.v0.1+json", "trustedRoot": {}}),
+    "empty services": json.dumps({"mediaType": "application/vnd.dev.sigstore.clienttrustconfig.v0.1+json", "trustedRoot": {}, "signingConfig": {}}),
+}
+
+
+@pytest.mark.parametrize("text", CONFIGS.values(), ids=CONFIGS.keys())
+def test_trust_configurations_that_are_none(services: Services, text: str) -> None:
+    Path("trust.json").write_text(Path("root.json").read_text() if text == "root" else text)
+    status, found = attempt()
+    assert (status, "trust-invalid" in found) == (2, True), found
+
+
+def test_misuse(services: Services) -> None:
+    assert run("sign", "web-1.4.2.tgz", "--keyless", "--key", "x").status == 2
+    assert run("sign", "web-1.4.2.tgz").status == 2
+    assert run("sign", "web-1.4.2.tgz", "--key", "x", "--trust-config", "trust.json").status == 2
