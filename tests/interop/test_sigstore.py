@@ -124,3 +124,60 @@ def test_certificates_as_github_and_gitlab_get_them(peer: MakePeer, stack: Stack
         other = run("verify", f"oci://{pushed}", *named, "--certificate-source-repository", "https://github.com/evil/charts")
         assert (other.status, "identity-mismatch" in other.out) == (1, True)
         assert cosign_verify(peer, stack, pushed, identity, issuer) == 0
+
+
+def attested(stack: Stack, pushed: str, kind: str, directory: Path) -> int:
+    """The exit code of a policy that demands an attestation of this type by alice."""
+    entry = f"{{keyless: {{issuer: {stack.issuer}, identity: alice@acme.test, root: acme}}}}"
+    policy = directory / "attested.yaml"
+    policy.write_text(
+        f"apiVersion: verifier/v1\nkind: ChartPolicy\nmetadata: {{name: t}}\ntrust: {{alice: {entry}}}\nroots: {{acme: {{trustedRoot: {stack.work / 'root.json'}}}}}\n"
+        f'rules: [{{name: all, charts: ["oci://{pushed.partition("/")[0]}/acme/*"], require: {{attested: {{type: {kind}, by: alice}}}}}}]\n'
+    )
+    return run("verify", f"oci://{pushed}", "--policy", str(policy)).status
+
+
+PREDICATES = {
+    "slsaprovenance1": {
+        "buildDefinition": {"buildType": "https://acme.test/build/v1", "externalParameters": {"x": "y"}, "resolvedDependencies": []},
+        "runDetails": {"builder": {"id": "https://acme.test/builder"}},
+    },
+    "spdxjson": {"spdxVersion": "SPDX-2.3", "SPDXID": "SPDXRef-DOCUMENT", "name": "web", "packages": []},
+}
+
+
+@pytest.mark.parametrize("kind", PREDICATES)
+def test_attestations_both_ways(peer: MakePeer, stack: Stack, pushed: str, tmp_path: Path, kind: str) -> None:
+    file = tmp_path / "predicate.json"
+    file.write_text(json.dumps(PREDICATES[kind]))
+    named = ("--certificate-identity", "alice@acme.test", "--certificate-oidc-issuer", stack.issuer, "--trusted-root", stack.work / "root.json")
+    verify = ("verify-attestation", "--type", kind, *named, "--allow-http-registry", pushed)
+    assert attested(stack, pushed, kind, tmp_path) == 1
+    assert peer(COSIGN)(*verify, check=False).returncode != 0
+    (stack.work / "token").write_text(stack.token())
+    keyless = ("--keyless", "--trust-config", str(stack.work / "trust.json"), "--identity-token-file", str(stack.work / "token"))
+    ran = run("attest", f"oci://{pushed}", "--type", kind, "--predicate", str(file), *keyless)
+    assert ran.status == 0, ran.text
+    peer(COSIGN)(*verify)
+    assert attested(stack, pushed, kind, tmp_path) == 0
+    assert attested(stack, pushed, "cyclonedx", tmp_path) == 1
+
+
+def test_we_read_cosigns_attestations(peer: MakePeer, stack: Stack, pushed: str, tmp_path: Path) -> None:
+    file = tmp_path / "predicate.json"
+    file.write_text(json.dumps(PREDICATES["slsaprovenance1"]))
+    signing = ("--signing-config", stack.work / "signing.json", "--trusted-root", stack.work / "root.json")
+    peer(COSIGN)("attest", "--type", "slsaprovenance1", "--predicate", file, *signing, "--identity-token", stack.token(), "-y", "--allow-http-registry", pushed)
+    assert attested(stack, pushed, "slsaprovenance1", tmp_path) == 0
+    assert run("verify", f"oci://{pushed}", *who(stack)).status == 1
+
+
+def test_cosigns_old_form_with_a_key(peer: MakePeer, pushed: str) -> None:
+    """The `.sig` tag of cosign 1 and 2; the registries without referrers API included."""
+    cosign = peer(COSIGN)
+    cosign("generate-key-pair", COSIGN_PASSWORD="")
+    legacy = ("--new-bundle-format=false", "--use-signing-config=false", "--tlog-upload=false", "--allow-http-registry", "-y")
+    cosign("sign", *legacy, "--key", "cosign.key", pushed, COSIGN_PASSWORD="")
+    ran = run("verify", f"oci://{pushed}", "--key", str(cosign.home / "cosign.pub"), "-o", "json")
+    assert ran.status == 0, ran.text
+    assert json.loads(ran.out)["claims"][0]["evidence"]["kind"] == "cosign-tag"

@@ -58,8 +58,13 @@ def read_statement(payload: bytes, *, where: str) -> Statement:
 
 def write_sign_statement(digest: Digest, *, name: str) -> bytes:
     """The statement that `cosign sign` 3 writes, with the repository as the subject's name so that it can be bound."""
+    return write_statement(digest, SIGN_PREDICATE, {}, name=name)
+
+
+def write_statement(digest: Digest, predicate_type: str, predicate: Any, *, name: str) -> bytes:
+    """A statement about one subject."""
     subject = {"name": name, "digest": {digest.algorithm: digest.hex}}
-    return dump_json({"_type": _TYPES[0], "subject": [subject], "predicateType": SIGN_PREDICATE, "predicate": {}})
+    return dump_json({"_type": _TYPES[0], "subject": [subject], "predicateType": predicate_type, "predicate": predicate})
 
 
 def _subject(value: Any, where: str) -> Subject:

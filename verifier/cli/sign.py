@@ -1,4 +1,4 @@
-"""`verifier sign`."""
+"""`verifier sign` and `verifier attest`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -15,25 +15,40 @@ from verifier.model import codes
 from verifier.model.errors import FailedError, MisuseError
 from verifier.model.reference import FileReference, parse
 from verifier.operations.resolve import read_local
-from verifier.operations.signing import SignDigest, Signing, SignText
+from verifier.operations.signing import Signing, SignStatement, SignText
 from verifier.settings import key_password, load_settings
 
 if TYPE_CHECKING:
     from verifier.operations.roots import Root
 
+_F = TypeVar("_F", bound=Callable[..., Any])
 _PASSPHRASE_BYTES = 4096
 _TOKEN_BYTES = 64 * 1024
 
 
+def _sigstore_options(command: _F) -> _F:
+    """The ways to sign a statement; the command gets them as keyword arguments."""
+    for option in reversed(_SIGSTORE):
+        command = option(command)
+    return command
+
+
+_SIGSTORE = (
+    click.option("--key", metavar="KEYREF", help="Sign with this private key: a PEM file, cosign's encrypted PEM, or env://NAME."),
+    click.option("--keyless", is_flag=True, help="Sign with a short-lived certificate for an identity token (Fulcio)."),
+    click.option(
+        "--identity-token-file", type=click.Path(dir_okay=False), help="The identity token, instead of SIGSTORE_ID_TOKEN, the CI's own, or a browser."
+    ),
+    click.option("--trust-config", type=click.Path(dir_okay=False), help="Another sigstore instance than the public one (ClientTrustConfig)."),
+    click.option("--passphrase-file", type=click.Path(dir_okay=False), help="The key's passphrase (first line), instead of VERIFIER_PASSWORD."),
+)
+
+
 @click.command()
 @click.argument("target")
-@click.option("--key", metavar="KEYREF", help="Sign with this private key: a PEM file, cosign's encrypted PEM, or env://NAME.")
+@_sigstore_options
 @click.option("--openpgp-key", metavar="KEY", help="Sign with OpenPGP: a fingerprint or user id of your GnuPG home, a file, or env://NAME.")
-@click.option("--keyless", is_flag=True, help="Sign with a short-lived certificate for an identity token (Fulcio).")
-@click.option("--identity-token-file", type=click.Path(dir_okay=False), help="The identity token, instead of SIGSTORE_ID_TOKEN, the CI's own, or a browser.")
-@click.option("--trust-config", type=click.Path(dir_okay=False), help="Another sigstore instance than the public one (ClientTrustConfig).")
 @click.option("--chart", type=click.Path(dir_okay=False), help="With a tag: the archive that it must hold.")
-@click.option("--passphrase-file", type=click.Path(dir_okay=False), help="The key's passphrase (first line), instead of VERIFIER_PASSWORD.")
 @network_options
 def sign(target: str, chart: str | None, network: Network, **how: Any) -> None:
     """Sign TARGET: a chart in a registry gets the signature attached, a .tgz gets it beside the file.
@@ -59,6 +74,35 @@ def sign(target: str, chart: str | None, network: Network, **how: Any) -> None:
     echo(f"signature  {signed.signature} ({signed.media_type})")
 
 
+@click.command()
+@click.argument("target")
+@click.option("--type", "predicate_type", required=True, metavar="TYPE", help="slsaprovenance1, spdx, cyclonedx, openvex, vuln, vsa, custom ... or a URI.")
+@click.option("--predicate", required=True, type=click.Path(dir_okay=False), help="What is attested: a JSON file.")
+@_sigstore_options
+@click.option("--chart", type=click.Path(dir_okay=False), help="With a tag: the archive that it must hold.")
+@network_options
+def attest(target: str, predicate_type: str, predicate: str, chart: str | None, network: Network, **how: Any) -> None:
+    """Sign a statement about the chart TARGET (provenance, an SBOM, VEX ...), and attach it.
+
+    A reference must carry a digest; a tag only together with --chart FILE, whose bytes the tag must hold.
+    """
+    from verifier.operations.signing import attest_reference, read_predicate
+
+    reference = parse(target)
+    if isinstance(reference, FileReference):
+        raise MisuseError(codes.USAGE, "an attestation is attached to a chart in a registry or layout", where=target)
+    said = read_predicate(predicate_type, Path(predicate))
+    signing = _signing(openpgp_key=None, **how)
+    try:
+        with network.connected() as connections:
+            signed = attest_reference(reference, said, signing, connections, chart=Path(chart) if chart else None)
+    except FailedError as error:
+        raise MisuseError(codes.CHART_INVALID, f"{error.reason} ({error.code.name})", where=error.where) from error
+    echo(f"attested   {signed.target}")
+    echo(f"digest     {signed.digest}")
+    echo(f"statement  {signed.signature} ({said.type})")
+
+
 def _signing(
     key: str | None, openpgp_key: str | None, keyless: bool, identity_token_file: str | None, trust_config: str | None, passphrase_file: str | None
 ) -> Signing:
@@ -68,13 +112,13 @@ def _signing(
     if (identity_token_file or trust_config) and not keyless:
         raise MisuseError(codes.USAGE, "--identity-token-file and --trust-config go with --keyless")
     if key is not None:
-        return Signing(sign_digest=key_signer(key, passphrase_file))
+        return Signing(sign_statement=key_signer(key, passphrase_file))
     if openpgp_key is not None:
         return Signing(sign_text=openpgp_signer(openpgp_key, passphrase_file))
-    return Signing(sign_digest=_keyless(identity_token_file, trust_config))
+    return Signing(sign_statement=_keyless(identity_token_file, trust_config))
 
 
-def _keyless(token_file: str | None, trust_config: str | None) -> SignDigest:
+def _keyless(token_file: str | None, trust_config: str | None) -> SignStatement:
     from verifier.operations.roots import newest_root, read_trust_config
     from verifier.operations.signing import keyless_signer
 
@@ -97,14 +141,14 @@ def _token(file: str | None, root: Root) -> str:
     return browser_token(root.trust_config)
 
 
-def key_signer(keyref: str, passphrase_file: str | None) -> SignDigest:
-    """A function that signs digests with a key pair."""
-    from verifier.schemes.sigstore.sign import sign_digest
+def key_signer(keyref: str, passphrase_file: str | None) -> SignStatement:
+    """A function that signs statements with a key pair."""
+    from verifier.schemes.sigstore.sign import sign_statement
     from verifier.signers.key import is_encrypted, parse_signing_key, read_keyref
 
     data = read_keyref(keyref)
     signing_key = parse_signing_key(data, _password(passphrase_file, keyref, ask=is_encrypted(data)), where=keyref)
-    return lambda digest, name: sign_digest(digest, signing_key, name=name)
+    return lambda statement: sign_statement(statement, signing_key)
 
 
 def openpgp_signer(keyref: str, passphrase_file: str | None) -> SignText:

@@ -67,6 +67,7 @@ TOKEN_INVALID = _misuse(
 FILE_UNREADABLE = _misuse("file-unreadable", "Check the path and its permissions.")
 WRITE_FAILED = _misuse("write-failed", "Check free space and permissions; nothing partial was left behind.")
 CONFIG_INVALID = _misuse("config-invalid", "Correct the settings or the registry configuration file that is named.")
+PREDICATE_INVALID = _misuse("predicate-invalid", "Give --type and a --predicate FILE with the JSON object that this type of attestation holds.")
 TAG_NEEDS_CHART = _misuse("tag-needs-chart", "Sign a digest (...@sha256:HEX), or give --chart FILE so that the tag's content is compared with yours.")
 CHART_MISMATCH = _misuse("chart-mismatch", "The tag does not hold the chart that you have; sign the digest that your own push printed.")
 CHART_INVALID = _misuse("chart-invalid", "Correct the chart directory; `helm lint` shows more.")
@@ -144,6 +145,11 @@ REPOSITORY_UNBOUND = _failed("repository-unbound", "The rule demands a signature
 KEY_EXPIRED = _failed("key-expired", "The key has expired since it signed; sign again, or say `expiredKeys: allow` in the rule.")
 KEY_RETIRED = _failed(
     "key-retired", "The key was revoked after it signed; sign again, or say `retiredKeys: allow` in the rule if it was retired in good order."
+)
+ATTESTATION_MISSING = _failed("attestation-missing", "No attestation of this type by a trusted signer is attached; attach one with `verifier attest`.")
+ATTESTATION_CONDITION = _failed("attestation-condition", "The attestation is trusted, but does not say what the rule demands; the first difference is named.")
+ATTESTATION_FORGED = _failed(
+    "attestation-forged", "The provenance says another source than the certificate of its signer; the build job may have written it itself."
 )
 IDENTITY_MISMATCH = _failed(
     "identity-mismatch", "It is signed, but by an identity that the rule does not name; if that signer is trusted, add issuer, identity and repository."

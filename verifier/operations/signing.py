@@ -11,17 +11,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from msgspec import Struct
 
 from verifier.attest.bundle import MEDIA_TYPE as BUNDLE
-from verifier.attest.statement import SIGN_PREDICATE, write_sign_statement
+from verifier.attest.predicates import PROVENANCE, TYPES, predicate_uri, read_provenance
+from verifier.attest.statement import SIGN_PREDICATE, write_sign_statement, write_statement
 from verifier.charts.provenance import write_provenance
 from verifier.charts.version import tag_fits
+from verifier.formats.json import parse_object
 from verifier.model import codes, limits
 from verifier.model.artifact import ChartFacts, Descriptor, OciChart
 from verifier.model.digest import Digest, sha256
-from verifier.model.errors import MisuseError
+from verifier.model.errors import FailedError, MisuseError
 from verifier.model.reference import FileReference, LayoutReference, Reference
 from verifier.net.deadline import Deadline
 from verifier.oci.layout import replace_file
@@ -29,20 +32,28 @@ from verifier.oci.manifest import EMPTY_BYTES, HELM_PROVENANCE, MANIFEST, write_
 from verifier.oci.repository import describe
 from verifier.oci.source import Target
 from verifier.operations.connections import Connections
-from verifier.operations.resolve import read_chart, read_file, read_local, resolve
+from verifier.operations.resolve import Pinned, read_chart, read_file, read_local, resolve
 from verifier.operations.roots import Root
 from verifier.trust.anchors import ROOT, Anchor
 
 KEYLESS_SECONDS = 180.0  # three services in turn, and a v2 log answers only when it has published the entry
+_ATTEST_SECONDS = 300.0  # keyless included
 SignText = Callable[[str], bytes]
-SignDigest = Callable[[Digest, str], bytes]
+SignStatement = Callable[[bytes], bytes]
 
 
 class Signing(Struct, frozen=True, kw_only=True):
     """How to sign: one of the two, made from a key by the caller."""
 
     sign_text: SignText | None = None
-    sign_digest: SignDigest | None = None
+    sign_statement: SignStatement | None = None
+
+
+class Predicate(Struct, frozen=True):
+    """What an attestation says: a predicate type's URI and its JSON value."""
+
+    type: str
+    value: Any
 
 
 class Signed(Struct, frozen=True, kw_only=True):
@@ -63,7 +74,7 @@ def sign_file(reference: FileReference, signing: Signing) -> Signed:
     if signing.sign_text is not None:
         data, suffix, media_type = signing.sign_text(write_provenance(chart.facts, chart.digest)), ".prov", HELM_PROVENANCE
     else:
-        data, suffix, media_type = _bundle(signing, chart.digest, f"{chart.facts.label}.tgz"), ".sigstore.json", BUNDLE
+        data, suffix, media_type = _bundle(signing, write_sign_statement(chart.digest, name=f"{chart.facts.label}.tgz")), ".sigstore.json", BUNDLE
     path = Path(f"{reference.path}{suffix}")
     write_new(path, data)
     return Signed(target=reference.path, digest=chart.digest, signature=str(path), media_type=media_type)
@@ -73,20 +84,26 @@ def sign_reference(
     reference: Reference | LayoutReference, signing: Signing, connections: Connections, *, chart: Path | None = None, seconds: float = 120.0
 ) -> Signed:
     """Sign a chart in a registry or layout and attach the signature."""
+    target, pinned, artifact = _signable(reference, connections, chart, seconds)
+    if signing.sign_text is not None:
+        payload, media_type = signing.sign_text(write_provenance(artifact.facts, artifact.archive_digest)), HELM_PROVENANCE
+        extra = {}
+    else:
+        payload, media_type = _bundle(signing, write_sign_statement(pinned.fetched.digest, name=_name(artifact))), BUNDLE
+        extra = {"dev.sigstore.bundle.content": "dsse-envelope", "dev.sigstore.bundle.predicateType": SIGN_PREDICATE}
+    attached = attach(target, pinned.fetched.descriptor, payload, media_type, extra)
+    return Signed(target=str(artifact.reference), digest=pinned.fetched.digest, signature=str(attached), media_type=media_type)
+
+
+def _signable(reference: Reference | LayoutReference, connections: Connections, chart: Path | None, seconds: float) -> tuple[Target, Pinned, OciChart]:
+    """1 and 2: the chart that is meant, whole and under a name and tag that a policy would accept."""
     if reference.digest is None and chart is None:
         raise MisuseError(codes.TAG_NEEDS_CHART, "a tag may move between your look and the signature", where=reference.written)
     target = connections.target(reference, Deadline.after(seconds))
     pinned = resolve(reference, target)
     artifact = read_chart(pinned)  # 2
     _check_same(artifact, chart, reference)  # 1
-    if signing.sign_text is not None:
-        payload, media_type = signing.sign_text(write_provenance(artifact.facts, artifact.archive_digest)), HELM_PROVENANCE
-        extra = {}
-    else:
-        payload, media_type = _bundle(signing, pinned.fetched.digest, _name(artifact)), BUNDLE
-        extra = {"dev.sigstore.bundle.content": "dsse-envelope", "dev.sigstore.bundle.predicateType": SIGN_PREDICATE}
-    attached = attach(target, pinned.fetched.descriptor, payload, media_type, extra)
-    return Signed(target=str(artifact.reference), digest=pinned.fetched.digest, signature=str(attached), media_type=media_type)
+    return target, pinned, artifact
 
 
 def attach(target: Target, subject: Descriptor, payload: bytes, media_type: str, annotations: dict[str, str]) -> Digest:
@@ -99,12 +116,45 @@ def attach(target: Target, subject: Descriptor, payload: bytes, media_type: str,
     return sha256(manifest)
 
 
-def keyless_signer(token: str, root: Root, seconds: float = KEYLESS_SECONDS) -> SignDigest:
-    """A function that signs digests for the token's identity, under the root's own services."""
+def attest_reference(
+    reference: Reference | LayoutReference,
+    predicate: Predicate,
+    signing: Signing,
+    connections: Connections,
+    *,
+    chart: Path | None = None,
+) -> Signed:
+    """Sign a statement about a chart in a registry or layout, and attach it; the same checks as for a signature."""
+    target, pinned, artifact = _signable(reference, connections, chart, _ATTEST_SECONDS)
+    statement = write_statement(pinned.fetched.digest, predicate.type, predicate.value, name=_name(artifact))
+    payload = _bundle(signing, statement)
+    extra = {"dev.sigstore.bundle.content": "dsse-envelope", "dev.sigstore.bundle.predicateType": predicate.type}
+    attached = attach(target, pinned.fetched.descriptor, payload, BUNDLE, extra)
+    return Signed(target=str(artifact.reference), digest=pinned.fetched.digest, signature=str(attached), media_type=BUNDLE)
+
+
+def keyless_signer(token: str, root: Root, seconds: float = KEYLESS_SECONDS) -> SignStatement:
+    """A function that signs statements for the token's identity, under the root's own services."""
     from verifier.schemes.sigstore.keyless import sign_keyless
 
     anchor = Anchor(name=root.name, kind=ROOT, data=root.data)
-    return lambda digest, name: sign_keyless(write_sign_statement(digest, name=name), token, root.trust_config, anchor, seconds=seconds)
+    return lambda statement: sign_keyless(statement, token, root.trust_config, anchor, seconds=seconds)
+
+
+def read_predicate(written: str, path: Path) -> Predicate:
+    """A predicate of a type (an alias or URI) from a JSON file; raises MisuseError `predicate-invalid`."""
+    uri = predicate_uri(written)
+    if uri is None:
+        raise MisuseError(codes.PREDICATE_INVALID, f"{written[:60]!r} is not a predicate type; write its URI or one of: {', '.join(TYPES)}")
+    try:
+        value = parse_object(read_local(path, limits.EVIDENCE_BYTES), where=str(path))
+    except FailedError as error:
+        raise MisuseError(codes.PREDICATE_INVALID, error.reason, where=str(path)) from error
+    if uri in PROVENANCE:
+        provenance = read_provenance(uri, value)
+        if provenance is None or not provenance.builder or not provenance.build_type:
+            raise MisuseError(codes.PREDICATE_INVALID, "build provenance names a builder and a build type", where=str(path))
+    return Predicate(uri, value)
 
 
 def write_new(path: Path, data: bytes, mode: int = 0o644) -> None:
@@ -122,10 +172,10 @@ def check_binding(facts: ChartFacts, reference: Reference) -> None:
         raise MisuseError(codes.CHART_MISMATCH, f"{reference} holds chart {facts.name!r} version {facts.version!r}", where=reference.written)
 
 
-def _bundle(signing: Signing, digest: Digest, name: str) -> bytes:
-    if signing.sign_digest is None:
-        raise MisuseError(codes.USAGE, "give a key: --key KEYREF or --openpgp-key KEY")
-    return signing.sign_digest(digest, name)
+def _bundle(signing: Signing, statement: bytes) -> bytes:
+    if signing.sign_statement is None:
+        raise MisuseError(codes.USAGE, "give a key or --keyless; statements are not signed with OpenPGP")
+    return signing.sign_statement(statement)
 
 
 def _name(artifact: OciChart) -> str:

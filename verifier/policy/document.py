@@ -91,14 +91,39 @@ class Common(Struct, frozen=True, kw_only=True):
     action: Action = Action.ENFORCE
 
 
-class Signed(Common, frozen=True, kw_only=True):
-    """A signature by one of the trust names `by`."""
+class By(Common, frozen=True, kw_only=True):
+    """What every requirement carries that somebody must have signed: one of the trust names `by`."""
 
     by: tuple[str, ...]
-    forms: frozenset[Form] = DEFAULT_FORMS
     bind_repository: bool = False
     expired_keys: bool = False
     retired_keys: bool = False
+
+
+class Signed(By, frozen=True, kw_only=True):
+    """A signature in one of these forms."""
+
+    forms: frozenset[Form] = DEFAULT_FORMS
+
+
+class BuildConditions(Struct, frozen=True, kw_only=True):
+    """What build provenance must say; None means that nothing is asked. `parameters` are external ones by dotted path; others than
+    these are refused unless `other_parameters` (SLSA: what is not recognised should fail).
+    """
+
+    builder: Pattern | None = None
+    build_type: Pattern | None = None
+    source_repository: str | None = None
+    ref: Pattern | None = None
+    parameters: tuple[tuple[str, Pattern], ...] | None = None
+    other_parameters: bool = False
+
+
+class Attested(By, frozen=True, kw_only=True):
+    """An attestation of exactly this predicate type; `build` holds conditions on provenance."""
+
+    predicate_type: str
+    build: BuildConditions | None = None
 
 
 class ReviewedDigest(Struct, frozen=True, kw_only=True):
@@ -150,7 +175,7 @@ class AtLeast(Common, frozen=True, kw_only=True):
     of: tuple[Requirement, ...]
 
 
-Requirement = Signed | DigestIn | ChartIs | All | AnyOf | AtLeast
+Requirement = Signed | Attested | DigestIn | ChartIs | All | AnyOf | AtLeast
 
 
 class Denied(Struct, frozen=True, kw_only=True):
@@ -209,5 +234,5 @@ def walk(requirement: Requirement) -> Iterator[Requirement]:
         case All(of=of) | AnyOf(of=of) | AtLeast(of=of):
             for child in of:
                 yield from walk(child)
-        case Signed() | DigestIn() | ChartIs():
+        case Signed() | Attested() | DigestIn() | ChartIs():
             return

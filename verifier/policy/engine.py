@@ -23,9 +23,10 @@ from verifier.model.claim import CertificateSigner, Claim, KeySigner, OpenPGPSig
 from verifier.model.context import Facts
 from verifier.model.decision import Action, Check, Decision, Outcome, PolicyName, Result, RootUsed
 from verifier.model.evidence import Kind
+from verifier.policy.attestations import check_attested
 from verifier.policy.case import Case, asked_reference, asked_repository
 from verifier.policy.conditions import check_binding, check_chart, check_digest
-from verifier.policy.document import All, AnyOf, AtLeast, ChartIs, Denied, DigestIn, Policy, Requirement, Rule, Signed, walk
+from verifier.policy.document import All, AnyOf, AtLeast, Attested, ChartIs, Denied, DigestIn, Policy, Requirement, Rule, Signed, walk
 from verifier.policy.logic import all_of, any_of
 from verifier.policy.select import Selection, select_rule
 from verifier.policy.signatures import attributed, check_at_least, check_signed
@@ -154,6 +155,8 @@ def _check(requirement: Requirement, case: Case, name: str) -> Check:
     match requirement:
         case Signed():
             return check_signed(requirement, case, name)
+        case Attested():
+            return check_attested(requirement, case, name)
         case DigestIn():
             return check_digest(requirement, case, name)
         case ChartIs():

@@ -9,6 +9,7 @@ from typing import NoReturn, TypeVar
 
 from verifier.formats.yaml import Mapping as YamlMapping
 from verifier.formats.yaml import Node, Scalar, Sequence, YamlError
+from verifier.policy.identity import Pattern, glob_or_exact
 
 _T = TypeVar("_T")
 _D = TypeVar("_D")
@@ -61,6 +62,14 @@ def text(node: Node) -> str:
     if not isinstance(node, Scalar) or not isinstance(node.value, str) or not node.text.strip():
         fail(node, "must be a text that is not empty" + (" (put it in quotes)" if isinstance(node, Scalar) and node.text else ""))
     return node.text
+
+
+def pattern(node: Node) -> Pattern:
+    """A text that is compared exactly, or a glob where it holds a `*`; never of wildcards alone."""
+    written = text(node)
+    if not written.strip("*/@"):
+        fail(node, "a pattern of wildcards alone names nobody")
+    return glob_or_exact(written)
 
 
 def boolean(node: Node) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from verifier.policy.document import All, AnyOf, AtLeast, ChartIs, DigestIn, Policy, Requirement, Rule, Signed, walk
+from verifier.policy.document import All, AnyOf, AtLeast, Attested, By, ChartIs, DigestIn, Policy, Requirement, Rule, Signed, walk
 
 
 def lint(policy: Policy) -> list[str]:
@@ -32,6 +32,8 @@ def _words(requirement: Requirement, indent: str) -> Iterator[str]:
     match requirement:
         case Signed():
             yield f"{indent}signed by {' or '.join(requirement.by)}{notes}"
+        case Attested():
+            yield f"{indent}attested {requirement.predicate_type} by {' or '.join(requirement.by)}{notes}"
         case DigestIn():
             yield f"{indent}one of {len(requirement.entries)} reviewed digests{notes}"
         case ChartIs():
@@ -69,7 +71,7 @@ def _conditions(chart: ChartIs) -> str:
 
 def _unused_trust(policy: Policy) -> Iterator[str]:
     trees = [*policy.baseline, *(rule.require for rule in policy.rules)]
-    used = {name for tree in trees for node in walk(tree) if isinstance(node, Signed) for name in node.by}
+    used = {name for tree in trees for node in walk(tree) if isinstance(node, By) for name in node.by}
     for entry in policy.trust:
         if entry.name not in used:
             yield f"trust name {entry.name!r} is used by no rule"

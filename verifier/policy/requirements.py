@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
+from verifier.attest.predicates import PROVENANCE, TYPES, predicate_uri
 from verifier.charts.version import Range, parse_range
 from verifier.formats.yaml import Node
 from verifier.model.claim import Clock, Form
@@ -16,6 +17,8 @@ from verifier.policy.document import (
     All,
     AnyOf,
     AtLeast,
+    Attested,
+    BuildConditions,
     ChartIs,
     DigestIn,
     Requirement,
@@ -24,11 +27,14 @@ from verifier.policy.document import (
     TrustKind,
     Window,
 )
-from verifier.policy.fields import Fields, boolean, duration, fail, moment, one_of, positive, sequence, text, texts
+from verifier.policy.fields import Fields, boolean, duration, fail, moment, one_of, pattern, positive, sequence, text, texts
+from verifier.policy.identity import Pattern
 
-_KINDS = ("signed", "digest", "chart", "all", "any", "atLeast")
+_KINDS = ("signed", "attested", "digest", "chart", "all", "any", "atLeast")
 _COMMON = ("since", "until", "enforceFrom", "action")
 _SIGNED = ("by", "forms", "bind", "expiredKeys", "retiredKeys")
+_BUILD = ("builder", "buildType", "sourceRepository", "ref", "parameters", "otherParameters")
+_ATTESTED = ("type", "by", "bind", "expiredKeys", "retiredKeys", *_BUILD)
 _CHART = ("name", "pinned", "version", "prerelease", "maxAge", "clock", "annotations", "type", "deprecated", "maxBytes")
 _REVIEWED = ("digest", "owner", "reason", "expires")
 _MAX_DEPTH = 10
@@ -88,6 +94,8 @@ def _read(node: Node, names: Names, place: _Place) -> Requirement:
     match kind:
         case "signed":
             return _signed(inner, names, here, (window, action))
+        case "attested":
+            return _attested(inner, names, here, (window, action))
         case "digest":
             return DigestIn(entries=_reviewed(inner), place=here, window=window, action=action)
         case "chart":
@@ -123,16 +131,9 @@ def _at_least(node: Node, names: Names, place: _Place, common: tuple[Window, Act
 
 def _signed(node: Node, names: Names, place: str, common: tuple[Window, Action]) -> Signed:
     fields = Fields(node, "signed", _SIGNED)
-    by_node = fields.need("by")
-    by = texts(by_node)
-    for name in by:
-        if name not in names.kinds:
-            fail(by_node, f"{name[:80]!r} is not a name under trust; known are: {', '.join(names.kinds) or 'none'}")
-    if len(set(by)) != len(by):
-        fail(by_node, "a name is there twice")
     extra = frozenset(Form(one_of("message")(item)) for item in fields.get("forms", sequence, ()))
     return Signed(
-        by=by,
+        by=_by(fields, names),
         forms=DEFAULT_FORMS | extra,
         bind_repository=fields.optional("bind", one_of("repository")) is not None,
         expired_keys=fields.get("expiredKeys", one_of("allow", "deny"), "deny") == "allow",
@@ -141,6 +142,68 @@ def _signed(node: Node, names: Names, place: str, common: tuple[Window, Action])
         window=common[0],
         action=common[1],
     )
+
+
+def _by(fields: Fields, names: Names) -> tuple[str, ...]:
+    node = fields.need("by")
+    by = texts(node)
+    for name in by:
+        if name not in names.kinds:
+            fail(node, f"{name[:80]!r} is not a name under trust; known are: {', '.join(names.kinds) or 'none'}")
+    if len(set(by)) != len(by):
+        fail(node, "a name is there twice")
+    return by
+
+
+def _attested(node: Node, names: Names, place: str, common: tuple[Window, Action]) -> Attested:
+    fields = Fields(node, "attested", _ATTESTED)
+    by, written = _by(fields, names), text(fields.need("type"))
+    uri = predicate_uri(written)
+    if uri is None:
+        fail(fields.need("type"), f"{written[:60]!r} is not a predicate type; write its URI or one of: {', '.join(TYPES)}")
+    for name in by:
+        if names.kinds[name] is TrustKind.OPENPGP:
+            fail(fields.need("by"), f"{name} is an OpenPGP keyring, and attestations are signed with keys or keyless")
+    named = [key for key in _BUILD if fields.has(key)]
+    if named and uri not in PROVENANCE:
+        fail(fields.need(named[0]), f"{named[0]} is a condition on build provenance, and {written} is none")
+    return Attested(
+        by=by,
+        predicate_type=uri,
+        build=_build(fields) if named else None,
+        bind_repository=fields.optional("bind", one_of("repository")) is not None,
+        expired_keys=fields.get("expiredKeys", one_of("allow", "deny"), "deny") == "allow",
+        retired_keys=fields.get("retiredKeys", one_of("allow", "deny"), "deny") == "allow",
+        place=place,
+        window=common[0],
+        action=common[1],
+    )
+
+
+def _build(fields: Fields) -> BuildConditions:
+    other = fields.optional("otherParameters", one_of("allow")) is not None
+    if other and not fields.has("parameters"):
+        fail(fields.need("otherParameters"), "otherParameters goes with parameters")
+    return BuildConditions(
+        builder=fields.optional("builder", pattern),
+        build_type=fields.optional("buildType", pattern),
+        source_repository=fields.optional("sourceRepository", _repository_url),
+        ref=fields.optional("ref", pattern),
+        parameters=fields.optional("parameters", _parameters),
+        other_parameters=other,
+    )
+
+
+def _repository_url(node: Node) -> str:
+    written = text(node)
+    if "://" not in written or "*" in written:
+        fail(node, "a source repository is compared exactly: write its whole URL")
+    return written.rstrip("/")
+
+
+def _parameters(node: Node) -> tuple[tuple[str, Pattern], ...]:
+    fields = Fields(node, "parameters", tuple(getattr(node, "items", {})))
+    return tuple((path, pattern(inner)) for path, inner in sorted(fields.items().items()))
 
 
 def _reviewed(node: Node) -> tuple[ReviewedDigest, ...]:

@@ -89,8 +89,11 @@ def _requirement() -> dict[str, Any]:
     reviewed = _object(("digest", "owner", "reason", "expires"), digest=_DIGEST, owner=_TEXT, reason=_TEXT, expires=_TIME)
     allow = {"enum": ["allow", "deny"]}
     signed = _object(("by",), by=_TEXTS, forms=_list({"const": "message"}), bind={"const": "repository"}, expiredKeys=allow, retiredKeys=allow)
+    build = {"builder": _TEXT, "buildType": _TEXT, "sourceRepository": _TEXT, "ref": _TEXT, "parameters": {"type": "object", "additionalProperties": _TEXT}}
+    more = {"bind": {"const": "repository"}, "expiredKeys": allow, "retiredKeys": allow, "otherParameters": {"const": "allow"}}
     kinds = {
         "signed": signed,
+        "attested": _object(("type", "by"), type=_TEXT, by=_TEXTS, **build, **more),
         "digest": _object(("in",), **{"in": _list(reviewed)}),
         "chart": {"$ref": "#/$defs/chart"},
         "all": several,

@@ -18,11 +18,11 @@ from datetime import datetime
 from msgspec.structs import replace
 
 from verifier.model import codes
-from verifier.model.claim import CertificateSigner, Claim, OpenPGPSigner, Signature
+from verifier.model.claim import Attestation, CertificateSigner, Claim, OpenPGPSigner, Signature
 from verifier.model.codes import Code
 from verifier.model.decision import Check, Result
 from verifier.policy.case import Case
-from verifier.policy.document import AtLeast, Policy, Signed, TrustEntry
+from verifier.policy.document import AtLeast, By, Policy, Signed, TrustEntry
 from verifier.policy.identity import mismatch
 
 _Problem = tuple[Code, str]
@@ -49,12 +49,12 @@ def check_signed(requirement: Signed, case: Case, name: str) -> Check:
     candidates = [(index, claim) for index, claim in enumerate(case.claims) if _candidate(claim, requirement)]
     children: list[Check] = []
     for index, claim in candidates:
-        problem = _problem(claim, requirement, case)
+        problem = claim_problem(claim, requirement, case) or _age_problem(claim, case)
         if problem is None:
             reason = f"signed by {' or '.join(sorted(claim.anchors & set(requirement.by)))}: {claim.signer}"
             return Check(name=name, outcome=Result.PASSED, reason=reason, action=requirement.action, claims=(index,), children=tuple(children))
         children.append(Check(name=str(claim.signer), outcome=Result.FAILED, reason=problem[1], code=problem[0], claims=(index,)))
-    children += _near_misses(requirement, case)
+    children += near_misses(requirement, case, Signature)
     return _unsatisfied(requirement, case, name, children)
 
 
@@ -74,12 +74,12 @@ def check_at_least(requirement: AtLeast, case: Case, name: str, children: Sequen
     return Check(name=name, outcome=outcome, reason=found, code=code, action=requirement.action, claims=claims, children=tuple(children))
 
 
-def _near_misses(requirement: Signed, case: Case) -> list[Check]:
-    """Keyless signatures by others than the identities that are meant, each with what differs."""
+def near_misses(requirement: By, case: Case, kind: type[Signature | Attestation]) -> list[Check]:
+    """Keyless claims of a kind by others than the identities that are meant, each with what differs."""
     entries = [entry for entry in case.policy.trust if entry.name in requirement.by and entry.identity is not None]
     found = []
     for index, claim in enumerate(case.claims):
-        if isinstance(claim.signer, CertificateSigner) and claim.anchors.isdisjoint(requirement.by) and isinstance(claim.kind, Signature):
+        if isinstance(claim.signer, CertificateSigner) and claim.anchors.isdisjoint(requirement.by) and isinstance(claim.kind, kind):
             for entry in entries:
                 reason = f"not {entry.name}: {_why_not(entry, claim.signer)}"
                 found.append(Check(name=str(claim.signer), outcome=Result.FAILED, reason=reason, code=codes.IDENTITY_MISMATCH, claims=(index,)))
@@ -91,11 +91,12 @@ def _candidate(claim: Claim, requirement: Signed) -> bool:
     return isinstance(claim.kind, Signature) and claim.kind.form in requirement.forms and not claim.anchors.isdisjoint(requirement.by)
 
 
-def _problem(claim: Claim, requirement: Signed, case: Case) -> _Problem | None:
-    return _repository_problem(claim, requirement, case) or key_problem(claim, requirement, case.policy, case.now) or _age_problem(claim, case)
+def claim_problem(claim: Claim, requirement: By, case: Case) -> _Problem | None:
+    """3 and 4: why a claim under one of the requirement's names does not count all the same; None if it does."""
+    return _repository_problem(claim, requirement, case) or key_problem(claim, requirement, case.policy, case.now)
 
 
-def _repository_problem(claim: Claim, requirement: Signed, case: Case) -> _Problem | None:  # 3
+def _repository_problem(claim: Claim, requirement: By, case: Case) -> _Problem | None:  # 3
     if case.repository is None:
         return None
     if claim.repository is None:
@@ -107,7 +108,7 @@ def _repository_problem(claim: Claim, requirement: Signed, case: Case) -> _Probl
     return None
 
 
-def key_problem(claim: Claim, requirement: Signed, policy: Policy, now: datetime) -> _Problem | None:  # 4
+def key_problem(claim: Claim, requirement: By, policy: Policy, now: datetime) -> _Problem | None:  # 4
     """Why a claim under one of the requirement's names does not count for reasons of time, log or root; None if it does."""
     signed_at = next((time.at for time in claim.times if time.proven), None)
     at = signed_at or now
@@ -174,7 +175,7 @@ def _satisfying(requirement: Signed, case: Case, principals: Mapping[str, int]) 
     window = requirement.window
     if (window.since and case.now < window.since) or (window.until and case.now >= window.until):
         return frozenset()
-    good = [claim for claim in case.claims if _candidate(claim, requirement) and _problem(claim, requirement, case) is None]
+    good = [claim for claim in case.claims if _candidate(claim, requirement) and (claim_problem(claim, requirement, case) or _age_problem(claim, case)) is None]
     return frozenset(principals[claim.signer.principal] for claim in good)
 
 

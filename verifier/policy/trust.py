@@ -7,8 +7,8 @@ import re
 from verifier.formats.yaml import Node, Scalar
 from verifier.model.claim import CERTIFICATE_CLAIMS, SanType
 from verifier.policy.document import RootEntry, TrustEntry, TrustKind
-from verifier.policy.fields import Fields, boolean, count, duration, fail, moment, one_of, sequence, text
-from verifier.policy.identity import GITHUB_ISSUER, How, Identity, Pattern, compiles, glob_or_exact, repository_host, san_type
+from verifier.policy.fields import Fields, boolean, count, duration, fail, moment, one_of, pattern, sequence, text
+from verifier.policy.identity import GITHUB_ISSUER, How, Identity, Pattern, compiles, repository_host, san_type
 from verifier.trust.anchors import PUBLIC_GOOD, Thresholds
 
 _TRUST = ("openpgp", "key", "keyless")
@@ -122,7 +122,7 @@ def _keyless(name: str, fields: Fields, roots: set[str]) -> TrustEntry:
 def _san(fields: Fields) -> Pattern:
     if fields.has("identityRegexp"):
         return _regexp(fields.need("identityRegexp"))
-    return _glob(fields.need("identity"))
+    return pattern(fields.need("identity"))
 
 
 def _regexp(node: Node) -> Pattern:
@@ -130,13 +130,6 @@ def _regexp(node: Node) -> Pattern:
     if (problem := compiles(written)) is not None:
         fail(node, problem)
     return Pattern(How.REGEXP, written)
-
-
-def _glob(node: Node) -> Pattern:
-    written = text(node)
-    if not written.strip("*/@"):
-        fail(node, "a pattern of wildcards alone names nobody")
-    return glob_or_exact(written)
 
 
 def _san_type(fields: Fields) -> SanType:
@@ -172,7 +165,7 @@ def _claims(node: Node) -> tuple[tuple[str, Pattern], ...]:
     fields = Fields(node, "claims", CERTIFICATE_CLAIMS)
     if not fields.items():
         fail(node, "claims must name a claim of the certificate")
-    return tuple((name, _glob(inner)) for name, inner in sorted(fields.items().items()))
+    return tuple((name, pattern(inner)) for name, inner in sorted(fields.items().items()))
 
 
 def _root_name(fields: Fields, roots: set[str]) -> str:

@@ -176,3 +176,53 @@ def test_misuse(services: Services) -> None:
     assert run("sign", "web-1.4.2.tgz", "--keyless", "--key", "x").status == 2
     assert run("sign", "web-1.4.2.tgz").status == 2
     assert run("sign", "web-1.4.2.tgz", "--key", "x", "--trust-config", "trust.json").status == 2
+
+
+# Attestations
+
+SPDX = {"spdxVersion": "SPDX-2.3", "packages": []}
+BUILD = {
+    "buildDefinition": {"buildType": "https://acme.test/build/v1", "externalParameters": {}},
+    "runDetails": {"builder": {"id": "https://acme.test/builder"}},
+}
+
+
+def attested_policy(host: str, kind: str, conditions: str = "") -> None:
+    entry = "{keyless: {issuer: https://issuer.acme.test, identity: alice@acme.test, root: acme}}"
+    Path("policy.yaml").write_text(
+        f"apiVersion: verifier/v1\nkind: ChartPolicy\nmetadata: {{name: t}}\ntrust: {{alice: {entry}}}\nroots: {{acme: {{trustedRoot: root.json}}}}\n"
+        f'rules: [{{name: all, charts: ["oci://{host}/acme/*"], require: {{attested: {{type: {kind}, by: alice{conditions}}}}}}}]\n'
+    )
+
+
+def test_attested_and_judged(services: Services) -> None:
+    Path("spdx.json").write_text(json.dumps(SPDX))
+    Path("build.json").write_text(json.dumps(BUILD))
+    keyless_flags = ("--keyless", "--trust-config", "trust.json", "--identity-token-file", "token")
+    with simulated() as registry:
+        digest = publish(connect(), registry.host, CHART)
+        target = f"oci://{registry.host}/acme/web@{digest}"
+        for kind, file in (("spdx", "spdx.json"), ("slsaprovenance1", "build.json")):
+            attested_policy(registry.host, kind)
+            ran = run("verify", target, "--policy", "policy.yaml")
+            assert (ran.status, "attestation-missing" in ran.out) == (1, True), ran.text
+            ran = run("attest", target, "--type", kind, "--predicate", file, *keyless_flags)
+            assert ran.status == 0, ran.text
+            assert run("verify", target, "--policy", "policy.yaml").status == 0
+        attested_policy(registry.host, "slsaprovenance1", ", builder: https://acme.test/builder")
+        assert run("verify", target, "--policy", "policy.yaml").status == 0
+        attested_policy(registry.host, "slsaprovenance1", ", builder: https://evil.test/builder")
+        ran = run("verify", target, "--policy", "policy.yaml")
+        assert (ran.status, "attestation-condition" in ran.out) == (1, True), ran.text
+
+
+def test_predicates_that_are_none(services: Services) -> None:
+    target = "oci://127.0.0.1:1/acme/web@sha256:" + "1" * 64
+    Path("list.json").write_text("[]")
+    Path("empty.json").write_text("{}")
+    for kind, file in (("sbom", "empty.json"), ("spdx", "list.json"), ("spdx", "missing.json"), ("slsaprovenance1", "empty.json")):
+        ran = run("attest", target, "--type", kind, "--predicate", file, "--keyless", "--trust-config", "trust.json", "--identity-token-file", "token")
+        assert ran.status == 2, ran.text
+        assert "predicate-invalid" in ran.err or "file-unreadable" in ran.err
+    assert run("attest", "web-1.4.2.tgz", "--type", "spdx", "--predicate", "empty.json", "--keyless").status == 2
+    assert run("attest", target, "--type", "spdx", "--predicate", "empty.json").status == 2
