@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from verifier.policy.loader import load_policy
 from verifier.server.callers import load_callers
 
 ROOT = Path(__file__).parents[2]
@@ -54,7 +55,20 @@ def test_every_option_that_docs_name_exists() -> None:
 
     helps = "".join(
         run(*command, "--help").out
-        for command in (("verify",), ("sign",), ("package",), ("push",), ("pull",), ("serve",), ("registry", "serve"), ("keys", "generate"), ("policy", "show"))
+        for command in (
+            ("verify",),
+            ("sign",),
+            ("package",),
+            ("push",),
+            ("pull",),
+            ("serve",),
+            ("registry", "serve"),
+            ("keys", "generate"),
+            ("policy", "show"),
+            ("attest",),
+            ("verify-blob",),
+            ("trust", "update"),
+        )
     )
     foreign = {
         "--insecure-ignore-tlog",
@@ -85,3 +99,12 @@ def test_no_page_names_what_it_must_not() -> None:
     for page in PAGES:
         text = page.read_text()
         assert not re.search(r"\bTODO\b|\bFIXME\b", text), page.name
+
+
+def test_the_policies_of_the_keyless_page_load() -> None:
+    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "keyless.md").read_text(), re.DOTALL)
+    assert len(blocks) >= 4
+    for block in blocks:
+        names = re.findall(r"^  (\w+):", block.partition("roots:")[0].partition("rules:")[0], re.MULTILINE)
+        rule = f'rules: [{{name: r, charts: ["oci://x/a/*"], require: {{signed: {{by: [{", ".join(names)}]}}}}}}]\n' if "rules:" not in block else ""
+        load_policy(f"apiVersion: verifier/v1\nkind: ChartPolicy\nmetadata: {{name: t}}\n{block}{rule}".encode(), where="docs/keyless.md")
