@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from msgspec import Struct
@@ -23,11 +24,12 @@ from verifier.trust.anchors import KEY, OPENPGP, ROOT, Anchor, TrustMaterial
 
 
 class LoadedPolicy(Struct, frozen=True):
-    """Policy and trust, read as one; `trust_digest` is computed once."""
+    """Policy and trust, read as one; `trust_digest` is computed once. `files` are those that were read, or looked for."""
 
     policy: Policy
     trust: TrustMaterial
     trust_digest: str = ""
+    files: tuple[Path, ...] = ()
 
 
 def load(path: Path, stored_roots: Path | None = None) -> LoadedPolicy:
@@ -38,7 +40,8 @@ def load(path: Path, stored_roots: Path | None = None) -> LoadedPolicy:
     from verifier.policy.loader import load_policy  # trust flags need no loader
 
     policy = load_policy(read_local(path, limits.POLICY_BYTES), where=str(path))
-    return with_trust(policy, base=path.parent, stored_roots=stored_roots)
+    loaded = with_trust(policy, base=path.parent, stored_roots=stored_roots)
+    return replace(loaded, files=(path, *loaded.files))
 
 
 def with_trust(policy: Policy, *, base: Path, stored_roots: Path | None = None) -> LoadedPolicy:
@@ -46,7 +49,16 @@ def with_trust(policy: Policy, *, base: Path, stored_roots: Path | None = None) 
     roots = [_root(entry, base, stored_roots) for entry in policy.roots]
     entries = [_anchor(entry, base) for entry in policy.trust if entry.kind is not TrustKind.KEYLESS]
     trust = TrustMaterial((*entries, *(anchor for anchor, _ in roots)))
-    return LoadedPolicy(replace(policy, roots=tuple(entry for _, entry in roots)), trust, trust.digest)
+    return LoadedPolicy(replace(policy, roots=tuple(entry for _, entry in roots)), trust, trust.digest, tuple(_files(policy, base, stored_roots)))
+
+
+def _files(policy: Policy, base: Path, stored: Path | None) -> Iterator[Path]:
+    yield from (base / entry.path for entry in policy.trust if entry.path is not None and not entry.path.startswith("env://"))
+    for root in policy.roots:
+        if root.path is not None:
+            yield base / root.path
+        elif stored is not None:
+            yield stored / f"{root.name}.json"
 
 
 def _root(entry: RootEntry, base: Path, stored: Path | None) -> tuple[Anchor, RootEntry]:

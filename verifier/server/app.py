@@ -6,6 +6,7 @@ Errors are problem documents (RFC 9457). Handlers are async; what blocks runs on
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -56,7 +57,9 @@ def create_app(service: DecisionService, callers: Callers, own_context: Context)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        following = asyncio.create_task(service.follow())
         yield
+        following.cancel()
         service.close()
 
     app = FastAPI(title="verifier", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
@@ -100,8 +103,11 @@ def _add_health(app: FastAPI, service: DecisionService) -> None:
     @app.get("/readyz")
     async def readyz() -> dict[str, Any]:
         """A policy is loaded."""
-        policy = service.loaded.policy
-        return {"status": "ready", "policy": {"name": policy.name, "digest": policy.digest}, "trust": {"digest": service.loaded.trust_digest}}
+        loaded = service.snapshots.current.loaded
+        policy, problem = loaded.policy, service.snapshots.problem
+        roots = [{"name": root.name, "digest": root.digest, "asOf": root.as_of.isoformat() if root.as_of else None} for root in policy.roots]
+        held = {"status": "ready", "policy": {"name": policy.name, "digest": policy.digest}, "trust": {"digest": loaded.trust_digest, "roots": roots}}
+        return held if problem is None else {**held, "status": "ready with an older policy", "problem": problem}
 
     @app.get("/metrics", response_class=Response)
     async def metrics() -> Response:

@@ -21,6 +21,7 @@ from verifier.server.app import create_app
 from verifier.server.callers import Callers, load_callers
 from verifier.server.metrics import Metrics
 from verifier.server.service import DecisionService, ServiceSettings
+from verifier.server.snapshot import Snapshots
 from verifier.settings import credential_files, load_settings
 
 _CACHE_BYTES = 48 * limits.MIB
@@ -53,5 +54,6 @@ def build_app(settings: ServerSettings) -> FastAPI:
     session = Session(transport, credentials, SessionSettings(egress=egress, tls=settings.tls, plain_http=settings.plain_http, loopback_tls=loopback_tls))
     connections = Connections(session, ContentCache(_CACHE_BYTES))
     callers = load_callers(settings.callers) if settings.callers else Callers()
-    service = DecisionService(load(settings.policy), connections, Metrics(), settings.service)
+    roots = load_settings(os.environ).roots
+    service = DecisionService(Snapshots(lambda: load(settings.policy, roots)), connections, Metrics(), settings.service)
     return create_app(service, callers, settings.context)

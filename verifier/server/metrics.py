@@ -21,6 +21,8 @@ class Metrics:
         self.in_hand = Gauge("verifier_decisions_in_hand", "Decisions being made.", registry=self.registry)
         self.unsafe = Counter("verifier_unsafe_decisions", "Decisions that an unsafe switch touched.", registry=self.registry)
         self.refused = Counter("verifier_requests_refused", "Requests that were not judged, by status.", ["status"], registry=self.registry)
+        self.policy_stale = Gauge("verifier_policy_stale", "1 while a changed policy or trust file does not load.", registry=self.registry)
+        self.root_time = Gauge("verifier_trusted_root_timestamp_seconds", "Of when each trusted root is.", ["root"], registry=self.registry)
         for outcome in Outcome:
             self.decisions.labels(outcome.value)
 

@@ -25,10 +25,12 @@ from verifier.net.deadline import Deadline
 from verifier.operations.connections import Connections
 from verifier.operations.policies import LoadedPolicy
 from verifier.operations.resolve import Pinned, resolve
-from verifier.operations.verification import Examined, Options, examine_pinned, judge, scheme_for, speaks_of, wanted, without_chart
+from verifier.operations.verification import Examined, Options, examine_pinned, judge, scheme_for, speaks_of, without_chart
 from verifier.report.codec import encode
+from verifier.server import snapshot
 from verifier.server.cache import Answered, DecisionCache, Key, cache_key, ending
 from verifier.server.metrics import Metrics
+from verifier.server.snapshot import Snapshot, Snapshots
 
 
 class ServiceSettings(Struct, frozen=True, kw_only=True):
@@ -44,15 +46,15 @@ class ServiceSettings(Struct, frozen=True, kw_only=True):
 class DecisionService:
     """Answers questions about registry references under one policy snapshot."""
 
-    def __init__(self, loaded: LoadedPolicy, connections: Connections, metrics: Metrics, settings: ServiceSettings) -> None:
-        self.loaded = loaded
+    def __init__(self, snapshots: Snapshots, connections: Connections, metrics: Metrics, settings: ServiceSettings) -> None:
+        self.snapshots = snapshots
         self.metrics = metrics
         self._connections = connections
         self._settings = settings
         self._cache = DecisionCache()
-        self._wanted = wanted(loaded.trust)
-        for media_type in self._wanted:
+        for media_type in snapshots.current.wanted:
             scheme_for(media_type)  # imported now, not by the first caller
+        self._tell()
         self._threads = ThreadPoolExecutor(settings.slots, thread_name_prefix="decision")
         self._slots = asyncio.Semaphore(settings.slots)
 
@@ -76,6 +78,20 @@ class DecisionService:
         except TimeoutError:
             return self._too_late(request)
 
+    async def follow(self) -> None:
+        """Look for changed policy and trust files until cancelled."""
+        while True:
+            await asyncio.sleep(snapshot.PERIOD)
+            await asyncio.to_thread(self.snapshots.refresh)
+            self._tell()
+
+    def _tell(self) -> None:
+        """What metrics say of the snapshot."""
+        self.metrics.policy_stale.set(0 if self.snapshots.problem is None else 1)
+        for root in self.snapshots.current.loaded.policy.roots:
+            if root.as_of is not None:
+                self.metrics.root_time.labels(root.name).set(root.as_of.timestamp())
+
     def close(self) -> None:
         """Stop taking work, and let what runs end."""
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -86,10 +102,10 @@ class DecisionService:
         if reference.digest is None or reference.tag is not None:
             return None
         pinned = PinnedReference(registry=reference.registry, repository=reference.repository, digest=reference.digest, tag=None, was_pinned=True)
-        return self._cache.get(self._key(pinned, context), self._settings.clock())
+        return self._cache.get(self._key(pinned, context, self.snapshots.current.loaded), self._settings.clock())
 
-    def _key(self, reference: PinnedReference, context: Context) -> Key:
-        return cache_key(reference, context, self.loaded, self._settings.unsafe)
+    def _key(self, reference: PinnedReference, context: Context, loaded: LoadedPolicy) -> Key:
+        return cache_key(reference, context, loaded, self._settings.unsafe)
 
     def _ended(self, done: asyncio.Future[Answered]) -> None:
         self._slots.release()
@@ -98,27 +114,28 @@ class DecisionService:
             done.exception()  # one that nobody waits for any more is not a warning
 
     def _decide(self, request: Request) -> Answered:
-        """On a thread: resolve, then answer from the cache, a flight, or anew."""
+        """On a thread: resolve, then answer from the cache, a flight, or anew; under one snapshot from beginning to end."""
+        held = self.snapshots.current
         started = time.monotonic()
         reference = request.reference
         assert isinstance(reference, Reference)
         options = Options(seconds=self._settings.seconds, unsafe=self._settings.unsafe, clock=self._settings.clock)
-        if not speaks_of(self.loaded, request):
-            return self._kept(None, judge(request, Examined(), self.loaded, options))
+        if not speaks_of(held.loaded, request):
+            return self._kept(None, judge(request, Examined(), held.loaded, options))
         try:
             pinned = resolve(reference, self._connections.source(reference, Deadline.after(options.seconds)))
         except (FailedError, InconclusiveError) as error:
-            return self._kept(None, judge(request, without_chart(error, str(reference)), self.loaded, options))
-        key = self._key(pinned.reference, request.context)
+            return self._kept(None, judge(request, without_chart(error, str(reference)), held.loaded, options))
+        key = self._key(pinned.reference, request.context, held.loaded)
         known = self._cache.get(key, self._settings.clock())
         if known is not None:
             self.metrics.cache_hits.inc()
             return known
         left = self._settings.seconds - (time.monotonic() - started)
-        return self._cache.once(key, lambda: self._make(request, pinned, key, options), left)
+        return self._cache.once(key, lambda: self._make(request, pinned, key, options, held), left)
 
-    def _make(self, request: Request, pinned: Pinned, key: Key, options: Options) -> Answered:
-        return self._kept(key, judge(request, examine_pinned(pinned, self._connections, options, self._wanted), self.loaded, options))
+    def _make(self, request: Request, pinned: Pinned, key: Key, options: Options, held: Snapshot) -> Answered:
+        return self._kept(key, judge(request, examine_pinned(pinned, self._connections, options, held.wanted), held.loaded, options))
 
     def _kept(self, key: Key | None, decision: Decision) -> Answered:
         now = self._settings.clock()
@@ -131,4 +148,4 @@ class DecisionService:
     def _too_late(self, request: Request) -> Answered:
         options = Options(unsafe=self._settings.unsafe, clock=self._settings.clock)
         error = InconclusiveError(codes.TIMEOUT, f"no answer within {self._settings.seconds:g} s")
-        return self._kept(None, judge(request, without_chart(error, str(request.reference)), self.loaded, options))
+        return self._kept(None, judge(request, without_chart(error, str(request.reference)), self.snapshots.current.loaded, options))

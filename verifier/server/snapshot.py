@@ -1,0 +1,66 @@
+"""The policy with its trust as one snapshot, read again when one of its files changes; the last good one is kept.
+
+Files are looked at once a second, by what the file system says of them. A change that does not load changes nothing: the
+service goes on with what it had, and health and metrics say so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from msgspec import Struct
+
+from verifier.model.errors import MisuseError
+from verifier.operations.policies import LoadedPolicy
+from verifier.operations.verification import wanted
+
+PERIOD = 1.0  # seconds between two looks
+
+_State = tuple[tuple[int, int, int] | None, ...]
+
+
+class Snapshot(Struct, frozen=True):
+    """What decisions are made with; one of them is used from its beginning to its end."""
+
+    loaded: LoadedPolicy
+    wanted: frozenset[str]
+
+
+class Snapshots:
+    """The current snapshot; `refresh` is called by one thread at a time, `current` by any."""
+
+    def __init__(self, load: Callable[[], LoadedPolicy]) -> None:
+        self._load = load
+        loaded = load()
+        self.current = Snapshot(loaded, wanted(loaded.trust))
+        self.problem: str | None = None
+        self._state = _look(loaded.files)
+
+    def refresh(self) -> bool:
+        """Read everything anew if a file changed; whether there is a new snapshot."""
+        state = _look(self.current.loaded.files)
+        if state == self._state:
+            return False
+        self._state = state
+        try:
+            loaded = self._load()
+        except MisuseError as error:
+            self.problem = str(error)
+            return False
+        self.problem = None
+        self.current = Snapshot(loaded, wanted(loaded.trust))
+        self._state = _look(loaded.files)
+        return True
+
+
+def _look(files: tuple[Path, ...]) -> _State:
+    return tuple(_stat(path) for path in files)
+
+
+def _stat(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
