@@ -14,13 +14,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench.stage import CHARTS, Stage, chart_file, free_port, pair, pgp, staged
+from tests.simulators import sigstore as simulated
 from tests.support.signers import key_anchor, trust
 from verifier.attest.bundle import MEDIA_TYPE as BUNDLE
+from verifier.attest.bundle import read_bundle
 from verifier.model.evidence import Evidence, Kind, Location
 from verifier.oci.manifest import HELM_PROVENANCE
 from verifier.schemes.openpgp.verify import OpenPGPScheme
+from verifier.schemes.sigstore.certified import verify_certified
+from verifier.schemes.sigstore.recipe import Signed
 from verifier.schemes.sigstore.sign import sign_digest
 from verifier.schemes.sigstore.verify import SigstoreScheme
+from verifier.trust.anchors import ROOT, Anchor
 
 ROUNDS = 21
 COLD_ROUNDS = 7
@@ -98,6 +103,34 @@ def primitives() -> None:
             scheme.verify(evidence, chart, material)
         took = best_ms(lambda s=scheme, e=evidence, m=material: [s.verify(e, chart, m) for _ in range(200)]) / 200 * 1e3  # type: ignore[misc]
         row(name, f"{took:.0f} us", aim=aim)
+
+
+def keyless() -> None:
+    """Beside sigstore-python, on the same bundles and root; identities are not compared on either side."""
+    from sigstore.models import Bundle, TrustedRoot
+    from sigstore.verify import Verifier
+
+    instance = simulated.instance()
+    root = json.dumps(instance.trusted_root()).encode()
+    anchor = Anchor(name="bench", kind=ROOT, data=root)
+    statement = b'{"_type":"https://in-toto.io/Statement/v1","subject":[{"name":"x","digest":{"sha256":"%s"}}],"predicateType":"https://x/y"}' % (b"ab" * 32)
+    with tempfile.NamedTemporaryFile(suffix=".json") as file:
+        file.write(root)
+        file.flush()
+        peer = Verifier(trusted_root=TrustedRoot.from_file(file.name))
+    for name, made, aim in (
+        ("keyless, Rekor v1", simulated.envelope(instance, statement).with_entry(), "under 1.5 ms"),
+        ("keyless, Rekor v2 and timestamp", simulated.envelope(instance, statement).with_entry2().with_timestamp(), "under 4 ms"),
+    ):
+        data = made.dump()
+        ours = best_ms(lambda d=data: [verify_certified(read_bundle(d, where="x"), Signed.of(b""), anchor) for _ in range(30)]) / 30  # type: ignore[misc]
+        theirs = best_ms(lambda d=data: [peer.verify_dsse(Bundle.from_json(d), _Anybody()) for _ in range(30)]) / 30  # type: ignore[misc]
+        row(name, f"{ours:.2f} ms", f"{theirs:.2f} ms sigstore-python", ours / theirs, aim)
+
+
+class _Anybody:
+    def verify(self, certificate: object) -> None:
+        return
 
 
 def load(stage: Stage, port: int, path: str, bodies: list[str], total: int, threads: int = 16) -> dict[str, float]:
@@ -189,6 +222,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bench-") as directory, staged(Path(directory)) as stage:
         command_line(stage)
         primitives()
+        keyless()
         server(stage)
 
 

@@ -414,6 +414,30 @@ def test_windows_and_thresholds_of_roots(make: Callable[[], Made], root: Anchor,
         assert refused(make(), root).code.name == code
 
 
+def other_ca(*chain: x509.Certificate) -> Anchor:
+    certificates = [{"rawBytes": sim.b64(sim.der_cert(item))} for item in chain]
+    return anchor(lambda root: root["certificateAuthorities"][0]["certChain"].update(certificates=certificates))
+
+
+def test_an_intermediate_that_ended() -> None:
+    for end, code in ((NOW, "certificate-untrusted"), (NOW + SECOND, None)):
+        ca = sim.make_ca("short", end=end)
+        made = dsse(changed(issued_by=ca)).with_entry()
+        if code is None:
+            verify(made, other_ca(ca.intermediate, ca.root))
+        else:
+            assert refused(made, other_ca(ca.intermediate, ca.root)).code.name == code
+
+
+def test_an_intermediate_that_only_the_bundle_carries_and_one_that_is_the_anchor() -> None:
+    made = with_chain(sim.der_cert(INSTANCE.ca.intermediate))
+    verify(made, other_ca(INSTANCE.ca.root))
+    assert refused(dsse().with_entry(), other_ca(INSTANCE.ca.root)).code.name == "certificate-untrusted"
+    verify(dsse().with_entry(), other_ca(INSTANCE.ca.intermediate))
+    mixed = other_ca(INSTANCE.ca.intermediate, OTHER.ca.root)
+    assert refused(dsse().with_entry(), mixed).code.name == "certificate-untrusted"
+
+
 def test_two_operators_count_apart_and_one_operator_once() -> None:
     def operators(*names: str) -> Change:
         return lambda root: [log.update(operator=name) for log, name in zip(root["tlogs"], names, strict=True)]

@@ -14,11 +14,11 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TypeVar
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.x509 import verification
 from cryptography.x509.certificate_transparency import LogEntryType, SignedCertificateTimestamp
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 from msgspec import Struct
@@ -26,7 +26,8 @@ from msgspec import Struct
 from verifier.model import codes
 from verifier.model.claim import CERTIFICATE_CLAIMS, SanType
 from verifier.model.errors import FailedError, MisuseError, first_line
-from verifier.schemes.sigstore.root import ReadyAuthority, ReadyLog, ReadyRoot
+from verifier.schemes.sigstore.path import verified_chain
+from verifier.schemes.sigstore.root import ReadyLog, ReadyRoot
 from verifier.signers.public import PublicKey, any_public_key
 
 _T = TypeVar("_T", bound=x509.ExtensionType)
@@ -44,8 +45,6 @@ _KNOWN_CRITICAL = {
     ExtensionOID.EXTENDED_KEY_USAGE,
     ExtensionOID.SUBJECT_ALTERNATIVE_NAME,
 }
-_CA_POLICY = verification.ExtensionPolicy.webpki_defaults_ca().may_be_present(x509.ExtendedKeyUsage, verification.Criticality.AGNOSTIC, None)
-_EE_POLICY = verification.ExtensionPolicy.permit_all()  # 1 and 2 are checked here, before
 
 
 class Leaf(Struct, frozen=True, kw_only=True):
@@ -63,6 +62,7 @@ class Leaf(Struct, frozen=True, kw_only=True):
         return self.certificate.not_valid_before_utc <= at <= self.certificate.not_valid_after_utc
 
 
+@lru_cache(maxsize=512)
 def read_leaf(der: bytes) -> Leaf:
     """1 and 2; raises FailedError `certificate-invalid`."""
     try:
@@ -123,42 +123,32 @@ def _fulcio(extensions: x509.Extensions) -> tuple[str, dict[str, str]]:  # 2
 
 
 def _utf8(der: bytes) -> str:
-    """A DER UTF8String, whole."""
-    from asn1crypto.core import UTF8String
-
-    if not der or der[0] != _UTF8_STRING:
+    """A DER UTF8String, whole: tag, the shortest form of the length (X.690, 10.1), and exactly so many bytes."""
+    if len(der) < 2 or der[0] != _UTF8_STRING:
         raise ValueError("an extension that is no UTF8String")
-    text: str = UTF8String.load(der, strict=True).native
-    return text
+    head, length = 2, der[1]
+    if length > 127:
+        head += length & 127
+        length = int.from_bytes(der[2:head], "big")
+        if length < 128 or der[2] == 0:
+            raise ValueError("an extension whose length is not in DER")
+    if len(der) != head + length:
+        raise ValueError("an extension with something behind it")
+    return der[head:].decode("utf-8")
 
 
 def build_chain(leaf: Leaf, untrusted: Sequence[bytes], root: ReadyRoot, at: datetime) -> list[x509.Certificate]:
     """3: the certificates above the leaf; raises FailedError `certificate-untrusted` or `certificate-time`."""
     reason = "the root names no certificate authority"
     for authority in root.certificate_authorities:
-        try:
-            return verified_chain(leaf.certificate, _certificates(untrusted), authority, at)
-        except verification.VerificationError as error:
-            reason = first_line(error)
-        except _OutsideError:
-            reason = f"the CA that may have issued it was not in use at {at:%Y-%m-%d %H:%M:%S}Z"
+        chain = verified_chain(leaf.certificate, _certificates(untrusted), authority, at)
+        if not isinstance(chain, str):
+            return chain
+        reason = chain
     if not leaf.valid_at(at):
         life = f"{leaf.certificate.not_valid_before_utc:%Y-%m-%d %H:%M:%S}Z to {leaf.certificate.not_valid_after_utc:%H:%M:%S}Z"
         raise FailedError(codes.CERTIFICATE_TIME, f"signed at {at:%Y-%m-%d %H:%M:%S}Z, the certificate was valid from {life}")
     raise FailedError(codes.CERTIFICATE_UNTRUSTED, f"no CA of the root leads to the certificate of {leaf.identity[:200]}: {reason}")
-
-
-class _OutsideError(Exception):
-    """The authority's window does not hold."""
-
-
-def verified_chain(leaf: x509.Certificate, untrusted: Sequence[x509.Certificate], authority: ReadyAuthority, at: datetime) -> list[x509.Certificate]:
-    """The path above `leaf` to the authority's anchor at a time; raises VerificationError of cryptography."""
-    if not authority.validity.holds(at) or not leaf.not_valid_before_utc <= at <= leaf.not_valid_after_utc:
-        raise _OutsideError
-    builder = verification.PolicyBuilder().store(verification.Store([authority.anchor])).time(at.replace(tzinfo=None))
-    verifier = builder.extension_policies(ca_policy=_CA_POLICY, ee_policy=_EE_POLICY).build_client_verifier()
-    return verifier.verify(leaf, [*authority.intermediates, *untrusted]).chain[1:]
 
 
 def _certificates(chain: Sequence[bytes]) -> list[x509.Certificate]:

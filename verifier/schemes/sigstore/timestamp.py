@@ -18,21 +18,20 @@ from datetime import UTC, datetime
 from typing import Any
 
 from asn1crypto import tsp
+from asn1crypto import x509 as asn1_x509
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509 import verification
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from msgspec import Struct
 
 from verifier.model import codes
 from verifier.model.errors import FailedError, MisuseError, first_line
+from verifier.schemes.sigstore.path import is_ca, verified_chain
 from verifier.schemes.sigstore.root import ReadyAuthority
 from verifier.signers.public import any_public_key
 
 _GRANTED = ("granted", "granted_with_mods")
 _HASHES = ("sha256", "sha384", "sha512")
-_CA_POLICY = verification.ExtensionPolicy.webpki_defaults_ca().may_be_present(x509.ExtendedKeyUsage, verification.Criticality.AGNOSTIC, None)
-_EE_POLICY = verification.ExtensionPolicy.permit_all()  # 3 is checked here
 
 
 class Stamp(Struct, frozen=True):
@@ -151,7 +150,11 @@ def _is_named(sid: Any, certificate: x509.Certificate) -> bool:
             return False
         return bool(key_id == sid.chosen.native)
     named = sid.chosen
-    return bool(named["serial_number"].native == certificate.serial_number and named["issuer"].dump() == certificate.issuer.public_bytes())
+    if named["serial_number"].native != certificate.serial_number:
+        return False
+    # Not `certificate.issuer`: `cryptography` warns on the standard error of names that are odd but signed.
+    issuer = asn1_x509.Certificate.load(certificate.public_bytes(Encoding.DER))["tbs_certificate"]["issuer"]
+    return bool(named["issuer"].dump() == issuer.dump())
 
 
 def _check_attributes(token: _Token) -> None:  # 2
@@ -172,25 +175,13 @@ def _check_purpose(certificate: x509.Certificate) -> None:  # 3
 
 def _leads_to(token: _Token, authority: ReadyAuthority) -> bool:  # 6
     signer = token.signer
-    own = [item for item in authority.intermediates if not _is_ca(item)]
+    own = [item for item in authority.intermediates if not is_ca(item)]
     if (own and signer not in own) or not authority.validity.holds(token.at):
         return False
-    if not signer.not_valid_before_utc <= token.at <= signer.not_valid_after_utc:
-        return False
-    builder = verification.PolicyBuilder().store(verification.Store([authority.anchor])).time(token.at.replace(tzinfo=None))
-    verifier = builder.extension_policies(ca_policy=_CA_POLICY, ee_policy=_EE_POLICY).build_client_verifier()
-    try:
-        verifier.verify(signer, [item for item in (*authority.intermediates, *token.certificates) if item != signer])
-    except verification.VerificationError:
-        return signer == authority.anchor  # a root that names the signer's certificate itself
-    return True
-
-
-def _is_ca(certificate: x509.Certificate) -> bool:
-    try:
-        return bool(certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca)
-    except (x509.ExtensionNotFound, ValueError):
-        return False
+    others = [item for item in token.certificates if item != signer]
+    path = verified_chain(signer, others, authority, token.at)
+    # A root may name the signer's certificate itself.
+    return not isinstance(path, str) or (signer == authority.anchor and signer.not_valid_before_utc <= token.at <= signer.not_valid_after_utc)
 
 
 def _signature_hash(signer: Any) -> str:
