@@ -181,3 +181,28 @@ def test_cosigns_old_form_with_a_key(peer: MakePeer, pushed: str) -> None:
     ran = run("verify", f"oci://{pushed}", "--key", str(cosign.home / "cosign.pub"), "-o", "json")
     assert ran.status == 0, ran.text
     assert json.loads(ran.out)["claims"][0]["evidence"]["kind"] == "cosign-tag"
+
+
+@pytest.mark.parametrize("any_registry", ["embedded"], indirect=True)
+def test_cosign_verifies_our_keys_log_entry(peer: MakePeer, stack: Stack, pushed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    cosign = peer(COSIGN)
+    cosign("generate-key-pair", COSIGN_PASSWORD="")
+    monkeypatch.setenv("VERIFIER_PASSWORD", "")
+    key = cosign.home / "cosign.key"
+    verify = ("verify", "--key", "cosign.pub", "--trusted-root", stack.work / "root.json", "--allow-http-registry", pushed)
+    ran = run("sign", f"oci://{pushed}", "--key", str(key), "--tlog-upload", "--trust-config", str(stack.work / "trust.json"))
+    assert ran.status == 0, ran.text
+    cosign(*verify)
+    logged = ("--require-tlog", "--trusted-root", str(stack.work / "root.json"))
+    assert run("verify", f"oci://{pushed}", "--key", str(cosign.home / "cosign.pub"), *logged).status == 0
+
+
+@pytest.mark.parametrize("any_registry", ["embedded"], indirect=True)
+def test_we_verify_cosigns_keys_log_entry(peer: MakePeer, stack: Stack, pushed: str) -> None:
+    cosign = peer(COSIGN)
+    cosign("generate-key-pair", COSIGN_PASSWORD="")
+    signing = ("--signing-config", stack.work / "signing.json", "--trusted-root", stack.work / "root.json")
+    cosign("sign", *signing, "--key", "cosign.key", "-y", "--allow-http-registry", pushed, COSIGN_PASSWORD="")
+    logged = ("--require-tlog", "--trusted-root", str(stack.work / "root.json"))
+    ran = run("verify", f"oci://{pushed}", "--key", str(cosign.home / "cosign.pub"), *logged)
+    assert ran.status == 0, ran.text

@@ -20,6 +20,7 @@ from verifier.settings import key_password, load_settings
 
 if TYPE_CHECKING:
     from verifier.operations.roots import Root
+    from verifier.signers.key import SigningKey
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _PASSPHRASE_BYTES = 4096
@@ -35,6 +36,7 @@ def _sigstore_options(command: _F) -> _F:
 
 _SIGSTORE = (
     click.option("--key", metavar="KEYREF", help="Sign with this private key: a PEM file, cosign's encrypted PEM, or env://NAME."),
+    click.option("--tlog-upload", is_flag=True, help="With --key: have the instance's transparency log hold the signature."),
     click.option("--keyless", is_flag=True, help="Sign with a short-lived certificate for an identity token (Fulcio)."),
     click.option(
         "--identity-token-file", type=click.Path(dir_okay=False), help="The identity token, instead of SIGSTORE_ID_TOKEN, the CI's own, or a browser."
@@ -104,13 +106,23 @@ def attest(target: str, predicate_type: str, predicate: str, chart: str | None, 
 
 
 def _signing(
-    key: str | None, openpgp_key: str | None, keyless: bool, identity_token_file: str | None, trust_config: str | None, passphrase_file: str | None
+    key: str | None,
+    openpgp_key: str | None,
+    keyless: bool,
+    tlog_upload: bool,
+    identity_token_file: str | None,
+    trust_config: str | None,
+    passphrase_file: str | None,
 ) -> Signing:
     """How to sign; exactly one of the three ways."""
     if sum((key is not None, openpgp_key is not None, keyless)) != 1:
         raise MisuseError(codes.USAGE, "give one way to sign: --key KEYREF, --openpgp-key KEY or --keyless")
-    if (identity_token_file or trust_config) and not keyless:
-        raise MisuseError(codes.USAGE, "--identity-token-file and --trust-config go with --keyless")
+    if (identity_token_file and not keyless) or (trust_config and not (keyless or tlog_upload)):
+        raise MisuseError(codes.USAGE, "--identity-token-file goes with --keyless, --trust-config with --keyless or --tlog-upload")
+    if tlog_upload and key is None:
+        raise MisuseError(codes.USAGE, "--tlog-upload goes with --key; a keyless signature is always logged")
+    if key is not None and tlog_upload:
+        return Signing(sign_statement=_logged(key, passphrase_file, trust_config))
     if key is not None:
         return Signing(sign_statement=key_signer(key, passphrase_file))
     if openpgp_key is not None:
@@ -119,11 +131,25 @@ def _signing(
 
 
 def _keyless(token_file: str | None, trust_config: str | None) -> SignStatement:
-    from verifier.operations.roots import newest_root, read_trust_config
     from verifier.operations.signing import keyless_signer
 
-    root = read_trust_config(Path(trust_config)) if trust_config else newest_root(load_settings(os.environ).roots)
+    root = _instance(trust_config)
     return keyless_signer(_token(token_file, root), root)
+
+
+def _logged(keyref: str, passphrase_file: str | None, trust_config: str | None) -> SignStatement:
+    from verifier.net.egress import Egress
+    from verifier.net.transport import HttpTransport, TlsSettings
+    from verifier.operations.signing import logged_signer
+
+    transport = HttpTransport(egress=Egress(allow_private=True), tls=TlsSettings(ca_file=load_settings(os.environ).ca_file))
+    return logged_signer(_signing_key(keyref, passphrase_file), _instance(trust_config), transport)
+
+
+def _instance(trust_config: str | None) -> Root:
+    from verifier.operations.roots import newest_root, read_trust_config
+
+    return read_trust_config(Path(trust_config)) if trust_config else newest_root(load_settings(os.environ).roots)
 
 
 def _token(file: str | None, root: Root) -> str:
@@ -144,11 +170,16 @@ def _token(file: str | None, root: Root) -> str:
 def key_signer(keyref: str, passphrase_file: str | None) -> SignStatement:
     """A function that signs statements with a key pair."""
     from verifier.schemes.sigstore.sign import sign_statement
+
+    signing_key = _signing_key(keyref, passphrase_file)
+    return lambda statement: sign_statement(statement, signing_key)
+
+
+def _signing_key(keyref: str, passphrase_file: str | None) -> SigningKey:
     from verifier.signers.key import is_encrypted, parse_signing_key, read_keyref
 
     data = read_keyref(keyref)
-    signing_key = parse_signing_key(data, _password(passphrase_file, keyref, ask=is_encrypted(data)), where=keyref)
-    return lambda statement: sign_statement(statement, signing_key)
+    return parse_signing_key(data, _password(passphrase_file, keyref, ask=is_encrypted(data)), where=keyref)
 
 
 def openpgp_signer(keyref: str, passphrase_file: str | None) -> SignText:

@@ -44,6 +44,10 @@ class Message:
             return self._value[snake]
         return self._value.get(key)
 
+    def keys(self) -> list[str]:
+        """The names of all fields, for a message that is a map."""
+        return list(self._value)
+
     def has(self, key: str) -> bool:
         """Whether the field is set."""
         return self.get(key) is not None

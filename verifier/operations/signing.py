@@ -27,6 +27,7 @@ from verifier.model.digest import Digest, sha256
 from verifier.model.errors import FailedError, MisuseError
 from verifier.model.reference import FileReference, LayoutReference, Reference
 from verifier.net.deadline import Deadline
+from verifier.net.transport import Request, Transport
 from verifier.oci.layout import replace_file
 from verifier.oci.manifest import EMPTY_BYTES, HELM_PROVENANCE, MANIFEST, write_referrer
 from verifier.oci.repository import describe
@@ -34,7 +35,9 @@ from verifier.oci.source import Target
 from verifier.operations.connections import Connections
 from verifier.operations.resolve import Pinned, read_chart, read_file, read_local, resolve
 from verifier.operations.roots import Root
+from verifier.signers.key import SigningKey
 from verifier.trust.anchors import ROOT, Anchor
+from verifier.trust.signing_config import read_signing_config
 
 KEYLESS_SECONDS = 180.0  # three services in turn, and a v2 log answers only when it has published the entry
 _ATTEST_SECONDS = 300.0  # keyless included
@@ -139,6 +142,23 @@ def keyless_signer(token: str, root: Root, seconds: float = KEYLESS_SECONDS) -> 
 
     anchor = Anchor(name=root.name, kind=ROOT, data=root.data)
     return lambda statement: sign_keyless(statement, token, root.trust_config, anchor, seconds=seconds)
+
+
+def logged_signer(key: SigningKey, root: Root, transport: Transport) -> SignStatement:
+    """A function that signs statements with a key and has the root's own log hold them."""
+    from verifier.schemes.sigstore.sign import sign_logged
+
+    if root.signing_config is None:
+        raise MisuseError(codes.TRUST_INVALID, f"the root {root.name} comes without a signing config; give a --trust-config FILE")
+    config = read_signing_config(root.signing_config, datetime.now(UTC), where=root.source)
+    anchor = Anchor(name=root.name, kind=ROOT, data=root.data)
+
+    def post(url: str, kind: str, body: bytes) -> tuple[int, bytes]:
+        request = Request(method="POST", url=url, headers={"Content-Type": kind, "Accept": "*/*"}, body=body)
+        response = transport.send(request, Deadline.after(KEYLESS_SECONDS), limits.EVIDENCE_BYTES)
+        return response.status, response.body
+
+    return lambda statement: sign_logged(statement, key, config, anchor, post)
 
 
 def read_predicate(written: str, path: Path) -> Predicate:

@@ -134,5 +134,10 @@ def public_pem(key: PublicKey) -> bytes:
     return key.key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
+def public_der(key: PublicKey) -> bytes:
+    """The SubjectPublicKeyInfo."""
+    return key.key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
 def _spki(key: AnyPublicKey) -> bytes:
     return hashlib.sha256(key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)).digest()

@@ -226,3 +226,72 @@ def test_predicates_that_are_none(services: Services) -> None:
         assert "predicate-invalid" in ran.err or "file-unreadable" in ran.err
     assert run("attest", "web-1.4.2.tgz", "--type", "spdx", "--predicate", "empty.json", "--keyless").status == 2
     assert run("attest", target, "--type", "spdx", "--predicate", "empty.json").status == 2
+
+
+# Keys with a log entry
+
+
+@pytest.fixture
+def keys(services: Services, monkeypatch: pytest.MonkeyPatch) -> Services:
+    monkeypatch.setenv("VERIFIER_PASSWORD", "secret")
+    assert run("keys", "generate", "--output", "ci").status == 0
+    Path("web-1.4.2.tgz").write_bytes(CHART)
+    return services
+
+
+def sign_with_key() -> tuple[int, str]:
+    ran = run("sign", "web-1.4.2.tgz", "--key", "ci.key", "--tlog-upload", "--trust-config", "trust.json")
+    assert not Path("web-1.4.2.tgz.sigstore.json").exists() or ran.status == 0
+    return ran.status, ran.text
+
+
+LOGGED = ("--key", "ci.pub", "--require-tlog", "--trusted-root", "root.json")
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_keys_signature_in_the_log(keys: Services, version: int) -> None:
+    configure(keys, version=version)
+    assert run("sign", "web-1.4.2.tgz", "--key", "ci.key").status == 0
+    ran = run("verify", "web-1.4.2.tgz", *LOGGED)
+    assert (ran.status, "tlog-required" in ran.out) == (1, True), ran.text
+    Path("web-1.4.2.tgz.sigstore.json").unlink()
+    status, text = sign_with_key()
+    assert status == 0, text
+    ran = run("verify", "web-1.4.2.tgz", *LOGGED)
+    assert ran.status == 0, ran.text
+    assert run("verify", "web-1.4.2.tgz", "--key", "ci.pub").status == 0
+
+
+@pytest.mark.parametrize("service", ["entries", "timestamp"])
+@pytest.mark.parametrize("how", ["status", "nonsense"])
+def test_a_service_that_fails_for_a_key(keys: Services, service: str, how: str) -> None:
+    if how == "status":
+        keys.switches.status[service] = 500
+    else:
+        keys.switches.nonsense.add(service)
+    status, text = sign_with_key()
+    if (service, how) == ("timestamp", "nonsense"):  # a v1 log proves the time as well; what is no timestamp proves nothing
+        assert status == 0, text
+        return
+    assert (status, "signing-service-failed" in text) == (3, True), text
+
+
+def test_a_log_that_cannot_be_believed(keys: Services) -> None:
+    configure(keys, version=2)
+    keys.switches.wrong = {"origin": "evil.example", "signer": "evil.example"}
+    status, text = sign_with_key()
+    assert (status, "signing-failed" in text, "log-entry-invalid" in text) == (2, True, True), text
+    keys.switches.wrong = {}
+    keys.switches.foreign_log = True
+    status, text = sign_with_key()
+    assert (status, "signing-failed" in text) == (2, True), text
+    configure(keys, logs=False)
+    status, text = sign_with_key()
+    assert (status, "trust-invalid" in text) == (2, True), text
+
+
+def test_misuse_of_logging(keys: Services) -> None:
+    assert run("sign", "web-1.4.2.tgz", "--keyless", "--tlog-upload").status == 2
+    Path("trust.json").write_text(json.dumps({**keys.trust_config(), "signingConfig": {"mediaType": "x"}}))
+    status, text = sign_with_key()
+    assert (status, "trust-invalid" in text) == (2, True), text

@@ -170,7 +170,7 @@ def _check_body(logged: Logged, signature: Signature) -> None:
 
 
 def _same_key(logged: LoggedKey, signature: Signature) -> bool:
-    if logged.details and logged.details not in _details(signature.key):
+    if logged.details and logged.details not in key_details(signature.key):
         return False
     try:
         data = logged.data  # PEM in v1, DER in v2
@@ -186,12 +186,13 @@ def _same_key(logged: LoggedKey, signature: Signature) -> bool:
     return hashlib.sha256(data).digest() == signature.key.spki_sha256
 
 
-def _details(key: PublicKey) -> tuple[str, ...]:
-    """Names of the key's algorithm in sigstore/protobuf-specs sigstore_common.proto, PublicKeyDetails."""
+def key_details(key: PublicKey) -> tuple[str, ...]:
+    """Names of the key's algorithm, the usual one first, in sigstore/protobuf-specs sigstore_common.proto, PublicKeyDetails."""
     match key.key:
         case ec.EllipticCurvePublicKey(curve=curve):
             bits = curve.name.removeprefix("secp").removesuffix("r1")
-            return tuple(f"PKIX_ECDSA_P{bits}_SHA_{size}" for size in ("256", "384", "512"))
+            sizes = dict.fromkeys((key.hash.removeprefix("sha"), "256", "384", "512"))
+            return tuple(f"PKIX_ECDSA_P{bits}_SHA_{size}" for size in sizes)
         case rsa.RSAPublicKey(key_size=size):
             return (f"PKIX_RSA_PKCS1V15_{size}_SHA256",)
         case _:
