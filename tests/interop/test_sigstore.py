@@ -206,3 +206,15 @@ def test_we_verify_cosigns_keys_log_entry(peer: MakePeer, stack: Stack, pushed: 
     logged = ("--require-tlog", "--trusted-root", str(stack.work / "root.json"))
     ran = run("verify", f"oci://{pushed}", "--key", str(cosign.home / "cosign.pub"), *logged)
     assert ran.status == 0, ran.text
+
+
+def test_cosigns_old_path_verifies_our_old_form(peer: MakePeer, pushed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    cosign = peer(COSIGN)
+    cosign("generate-key-pair", COSIGN_PASSWORD="")
+    monkeypatch.setenv("VERIFIER_PASSWORD", "")
+    ran = run("sign", f"oci://{pushed}", "--key", str(cosign.home / "cosign.key"), "--legacy-signature")
+    assert ran.status == 0, ran.text
+    verify = ("verify", "--new-bundle-format=false", "--insecure-ignore-tlog", "--allow-http-registry", "--key")
+    cosign(*verify, "cosign.pub", pushed)
+    cosign("generate-key-pair", "--output-key-prefix", "other", COSIGN_PASSWORD="")
+    assert cosign(*verify, "other.pub", pushed, check=False).returncode != 0

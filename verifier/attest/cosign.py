@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+import textwrap
 from collections.abc import Mapping
 
 from msgspec import Struct
@@ -17,7 +18,7 @@ from msgspec import Struct
 from verifier.attest.bundle import Bundle, Certificates, MessageSignature, PublicKeyHint
 from verifier.attest.dsse import Envelope, read_envelope
 from verifier.attest.log_entry import LogEntry, parse_body
-from verifier.formats.json import parse_object
+from verifier.formats.json import dump_json, parse_object
 from verifier.formats.protojson import Message
 from verifier.model import codes, limits
 from verifier.model.digest import Digest, parse_digest
@@ -65,6 +66,39 @@ def read_simple_signing(payload: bytes, *, where: str) -> SimpleSigning:
         critical.refuse(f"names no digest: {error}")
     identity = critical.message("identity")
     return SimpleSigning(digest=digest, repository=identity.text("docker-reference") if identity is not None else "")
+
+
+def write_simple_signing(digest: Digest, repository: str) -> bytes:
+    """The payload that cosign 1 and 2 sign; `repository` is HOST/PATH, which podman compares."""
+    image = {"docker-manifest-digest": str(digest)}
+    return dump_json({"critical": {"identity": {"docker-reference": repository}, "image": image, "type": _TYPE}, "optional": None})
+
+
+def write_annotations(bundle: Bundle) -> dict[str, str]:
+    """A message signature's material as cosign 1 and 2 lay it in a layer's annotations.
+
+    The log's promise is written, as this form knows no proof: an entry without one (Rekor v2) cannot be carried, and a timestamp
+    then proves the time.
+    """
+    found = {_SIGNATURE: _b64(bundle.signature)}
+    if isinstance(bundle.material, Certificates):
+        found[_CERTIFICATE] = _pem_of(bundle.material.chain[0])
+    for entry in bundle.entries[:1]:
+        if entry.promise:
+            payload = {"body": _b64(entry.body), "integratedTime": entry.integrated_time, "logIndex": entry.log_index, "logID": entry.log_id.hex()}
+            found[_BUNDLE] = dump_json({"SignedEntryTimestamp": _b64(entry.promise), "Payload": payload}).decode()
+    for stamp in bundle.timestamps[:1]:
+        found[_TIMESTAMP] = dump_json({"SignedRFC3161Timestamp": _b64(stamp)}).decode()
+    return found
+
+
+def _pem_of(der: bytes) -> str:
+    lines = textwrap.wrap(_b64(der), 64)
+    return "\n".join(("-----BEGIN CERTIFICATE-----", *lines, "-----END CERTIFICATE-----", ""))
+
+
+def _b64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
 
 
 def _signature(annotations: Mapping[str, str], where: str) -> bytes:

@@ -50,6 +50,7 @@ _SIGSTORE = (
 @click.argument("target")
 @_sigstore_options
 @click.option("--openpgp-key", metavar="KEY", help="Sign with OpenPGP: a fingerprint or user id of your GnuPG home, a file, or env://NAME.")
+@click.option("--legacy-signature", is_flag=True, help="Also write cosign's old .sig tag (podman, skopeo, older verifiers).")
 @click.option("--chart", type=click.Path(dir_okay=False), help="With a tag: the archive that it must hold.")
 @network_options
 def sign(target: str, chart: str | None, network: Network, **how: Any) -> None:
@@ -74,6 +75,8 @@ def sign(target: str, chart: str | None, network: Network, **how: Any) -> None:
     echo(f"signed     {signed.target}")
     echo(f"digest     {signed.digest}")
     echo(f"signature  {signed.signature} ({signed.media_type})")
+    if signed.legacy_tag is not None:
+        echo(f"old form   {signed.legacy_tag}")
 
 
 @click.command()
@@ -113,6 +116,7 @@ def _signing(
     identity_token_file: str | None,
     trust_config: str | None,
     passphrase_file: str | None,
+    legacy_signature: bool = False,
 ) -> Signing:
     """How to sign; exactly one of the three ways."""
     if sum((key is not None, openpgp_key is not None, keyless)) != 1:
@@ -121,20 +125,18 @@ def _signing(
         raise MisuseError(codes.USAGE, "--identity-token-file goes with --keyless, --trust-config with --keyless or --tlog-upload")
     if tlog_upload and key is None:
         raise MisuseError(codes.USAGE, "--tlog-upload goes with --key; a keyless signature is always logged")
+    if legacy_signature and (openpgp_key is not None or tlog_upload):
+        raise MisuseError(codes.USAGE, "--legacy-signature goes with --keyless, or with --key without --tlog-upload")
     if key is not None and tlog_upload:
         return Signing(sign_statement=_logged(key, passphrase_file, trust_config))
     if key is not None:
-        return Signing(sign_statement=key_signer(key, passphrase_file))
+        return _key_signing(_signing_key(key, passphrase_file), legacy=legacy_signature)
     if openpgp_key is not None:
         return Signing(sign_text=openpgp_signer(openpgp_key, passphrase_file))
-    return Signing(sign_statement=_keyless(identity_token_file, trust_config))
-
-
-def _keyless(token_file: str | None, trust_config: str | None) -> SignStatement:
-    from verifier.operations.signing import keyless_signer
+    from verifier.operations.signing import keyless_signing
 
     root = _instance(trust_config)
-    return keyless_signer(_token(token_file, root), root)
+    return keyless_signing(_token(identity_token_file, root), root, legacy=legacy_signature)
 
 
 def _logged(keyref: str, passphrase_file: str | None, trust_config: str | None) -> SignStatement:
@@ -167,12 +169,20 @@ def _token(file: str | None, root: Root) -> str:
     return browser_token(root.trust_config)
 
 
-def key_signer(keyref: str, passphrase_file: str | None) -> SignStatement:
-    """A function that signs statements with a key pair."""
-    from verifier.schemes.sigstore.sign import sign_statement
+def _key_signing(key: SigningKey, *, legacy: bool) -> Signing:
+    from verifier.schemes.sigstore.sign import sign_message, sign_statement
 
-    signing_key = _signing_key(keyref, passphrase_file)
-    return lambda statement: sign_statement(statement, signing_key)
+    return Signing(
+        sign_statement=lambda statement: sign_statement(statement, key),
+        sign_message=(lambda message: sign_message(message, key)) if legacy else None,
+    )
+
+
+def statement_signer(keyref: str) -> SignStatement:
+    """A function that signs statements with a key; the passphrase comes from the environment or a prompt."""
+    signing = _key_signing(_signing_key(keyref, None), legacy=False)
+    assert signing.sign_statement is not None
+    return signing.sign_statement
 
 
 def _signing_key(keyref: str, passphrase_file: str | None) -> SigningKey:

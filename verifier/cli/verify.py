@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import click
 
 from verifier.cli.main import report_error
 from verifier.cli.options import Network, command_context, context_options, echo, network_options, read_reference, use_colour, warn_unsafe
 from verifier.cli.trust import TrustFlags, trust_options
+from verifier.model import codes
 from verifier.model.context import Request
 from verifier.model.decision import Decision, Outcome
 from verifier.model.errors import MisuseError
+from verifier.operations.connections import Connections
 from verifier.operations.gather import EvidenceFiles
 from verifier.operations.verification import Options, verify_all
+from verifier.report.text import safe
+
+if TYPE_CHECKING:
+    from verifier.operations.signing import SignStatement
 
 _EXIT = {Outcome.ALLOWED: 0, Outcome.DENIED: 1, Outcome.INCONCLUSIVE: 3}
 _WORST = (2, 1, 3, 0)
@@ -26,6 +33,8 @@ _WORST = (2, 1, 3, 0)
 @click.option("--prov", multiple=True, help="Take this .prov file as evidence.")
 @click.option("--bundle", multiple=True, help="Take this sigstore bundle as evidence.")
 @click.option("--as", "standing_for", metavar="REFERENCE", help="Judge a local chart as if it came from REFERENCE.")
+@click.option("--attest-decision", metavar="KEYREF", help="Sign an allowed decision as a SLSA verification summary, and attach it.")
+@click.option("--verifier-id", metavar="URI", help="With --attest-decision: who we are, as policies that accept the summary name us.")
 @click.option("-o", "--output", type=click.Choice(["text", "json", "sarif", "github"]), default="text", show_default=True)
 @click.option("-q", "--quiet", is_flag=True, help="Print the answer and its reason only.")
 @click.option("--no-color", is_flag=True)
@@ -49,15 +58,38 @@ def verify(
     loaded = trust.load(references)
     context = command_context(*(rest[key] for key in ("environment", "cluster", "namespace")))  # type: ignore[arg-type]
     files = EvidenceFiles(provenance=tuple(rest["prov"] or ()), bundles=tuple(rest["bundle"] or ()))
+    sign = _summary_signer(rest["attest_decision"], rest["verifier_id"])
     warn_unsafe(network.unsafe + trust.unsafe)
     requests = [Request(reference=reference, context=context) for reference in references]
     with network.connected(quiet=quiet) as connections:
         results = verify_all(requests, loaded, connections, Options(files=files, unsafe=network.unsafe + trust.unsafe))
-    decisions = [result for result in results if isinstance(result, Decision)]
+        decisions = [result for result in results if isinstance(result, Decision)]
+        if sign is not None:
+            _attach_summaries(decisions, str(rest["verifier_id"]), sign, connections)
     print_decisions(decisions, output, quiet=quiet, colour=use_colour(no_color))
     statuses = {_EXIT[decision.outcome] for decision in decisions}
     statuses |= {report_error(result) for result in results if isinstance(result, MisuseError)}
     return next(status for status in _WORST if status in statuses)
+
+
+def _summary_signer(keyref: object, verifier_id: object) -> SignStatement | None:
+    if keyref is None and verifier_id is None:
+        return None
+    if keyref is None or verifier_id is None or "://" not in str(verifier_id):
+        raise MisuseError(codes.USAGE, "--attest-decision KEYREF and --verifier-id URI go together")
+    from verifier.cli.sign import statement_signer
+
+    return statement_signer(str(keyref))
+
+
+def _attach_summaries(decisions: list[Decision], verifier_id: str, sign: SignStatement, connections: Connections) -> None:
+    """On stderr, since stdout has the decisions."""
+    from verifier.operations.summarize import attach_summary
+
+    for decision in decisions:
+        if decision.allowed:
+            attached = attach_summary(decision, verifier_id, sign, connections)
+            echo(f"verifier: summary attached to {safe(str(decision.request.reference))}: {attached}", err=True)
 
 
 def print_decisions(decisions: list[Decision], output: str, *, quiet: bool, colour: bool) -> None:

@@ -151,6 +151,8 @@ ATTESTATION_CONDITION = _failed("attestation-condition", "The attestation is tru
 ATTESTATION_FORGED = _failed(
     "attestation-forged", "The provenance says another source than the certificate of its signer; the build job may have written it itself."
 )
+SUMMARY_MISSING = _failed("summary-missing", "No summary of another verifier's decision is attached; let it run `verifier verify --attest-decision`.")
+SUMMARY_REFUSED = _failed("summary-refused", "The summary is signed by the right key, but is of another question, too old, or leaned on something weak.")
 IDENTITY_MISMATCH = _failed(
     "identity-mismatch", "It is signed, but by an identity that the rule does not name; if that signer is trusted, add issuer, identity and repository."
 )

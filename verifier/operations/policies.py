@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from msgspec import Struct
@@ -19,7 +19,7 @@ from verifier.model import codes, limits
 from verifier.model.digest import sha256
 from verifier.model.errors import MisuseError
 from verifier.operations.resolve import read_local
-from verifier.policy.document import Policy, RootEntry, TrustEntry, TrustKind
+from verifier.policy.document import Policy, RootEntry, TrustEntry, TrustKind, signers_of_summaries
 from verifier.trust.anchors import KEY, OPENPGP, ROOT, Anchor, TrustMaterial
 
 
@@ -48,8 +48,23 @@ def with_trust(policy: Policy, *, base: Path, stored_roots: Path | None = None) 
     """Read the trust entries and roots of a policy; relative paths start at `base`."""
     roots = [_root(entry, base, stored_roots) for entry in policy.roots]
     entries = [_anchor(entry, base) for entry in policy.trust if entry.kind is not TrustKind.KEYLESS]
+    _check_separate(policy, entries)
     trust = TrustMaterial((*entries, *(anchor for anchor, _ in roots)))
     return LoadedPolicy(replace(policy, roots=tuple(entry for _, entry in roots)), trust, trust.digest, tuple(_files(policy, base, stored_roots)))
+
+
+def _check_separate(policy: Policy, anchors: Sequence[Anchor]) -> None:
+    """The same key under two names is still one key (semantics 24)."""
+    summaries, others = signers_of_summaries(policy)
+    if not summaries:
+        return
+    from verifier.signers.public import load_public_key
+
+    keys = {anchor.name: load_public_key(anchor.data).key_id for anchor in anchors if anchor.kind == KEY}
+    for name in sorted(summaries & keys.keys()):
+        for other in sorted(others & keys.keys()):
+            if keys[name] == keys[other]:
+                raise MisuseError(codes.TRUST_INVALID, f"{name} signs summaries and {other} charts, with one key: that must be two", where=policy.name)
 
 
 def _files(policy: Policy, base: Path, stored: Path | None) -> Iterator[Path]:

@@ -33,6 +33,7 @@ from verifier.oci.manifest import EMPTY_BYTES, HELM_PROVENANCE, MANIFEST, write_
 from verifier.oci.repository import describe
 from verifier.oci.source import Target
 from verifier.operations.connections import Connections
+from verifier.operations.legacy import SignMessage, write_legacy
 from verifier.operations.resolve import Pinned, read_chart, read_file, read_local, resolve
 from verifier.operations.roots import Root
 from verifier.signers.key import SigningKey
@@ -50,6 +51,7 @@ class Signing(Struct, frozen=True, kw_only=True):
 
     sign_text: SignText | None = None
     sign_statement: SignStatement | None = None
+    sign_message: SignMessage | None = None  # for cosign's old form, where it is asked for
 
 
 class Predicate(Struct, frozen=True):
@@ -66,6 +68,7 @@ class Signed(Struct, frozen=True, kw_only=True):
     digest: Digest
     signature: str
     media_type: str
+    legacy_tag: str | None = None
 
 
 def sign_file(reference: FileReference, signing: Signing) -> Signed:
@@ -95,7 +98,8 @@ def sign_reference(
         payload, media_type = _bundle(signing, write_sign_statement(pinned.fetched.digest, name=_name(artifact))), BUNDLE
         extra = {"dev.sigstore.bundle.content": "dsse-envelope", "dev.sigstore.bundle.predicateType": SIGN_PREDICATE}
     attached = attach(target, pinned.fetched.descriptor, payload, media_type, extra)
-    return Signed(target=str(artifact.reference), digest=pinned.fetched.digest, signature=str(attached), media_type=media_type)
+    tag = write_legacy(target, pinned.fetched.digest, _repository(artifact), signing.sign_message) if signing.sign_message is not None else None
+    return Signed(target=str(artifact.reference), digest=pinned.fetched.digest, signature=str(attached), media_type=media_type, legacy_tag=tag)
 
 
 def _signable(reference: Reference | LayoutReference, connections: Connections, chart: Path | None, seconds: float) -> tuple[Target, Pinned, OciChart]:
@@ -136,12 +140,15 @@ def attest_reference(
     return Signed(target=str(artifact.reference), digest=pinned.fetched.digest, signature=str(attached), media_type=BUNDLE)
 
 
-def keyless_signer(token: str, root: Root, seconds: float = KEYLESS_SECONDS) -> SignStatement:
-    """A function that signs statements for the token's identity, under the root's own services."""
-    from verifier.schemes.sigstore.keyless import sign_keyless
+def keyless_signing(token: str, root: Root, *, legacy: bool) -> Signing:
+    """Signing for the token's identity, under the root's own services; `legacy` in cosign's old form, too."""
+    from verifier.schemes.sigstore.keyless import sign_keyless, sign_keyless_message
 
     anchor = Anchor(name=root.name, kind=ROOT, data=root.data)
-    return lambda statement: sign_keyless(statement, token, root.trust_config, anchor, seconds=seconds)
+    return Signing(
+        sign_statement=lambda statement: sign_keyless(statement, token, root.trust_config, anchor, seconds=KEYLESS_SECONDS),
+        sign_message=(lambda message: sign_keyless_message(message, token, root.trust_config, anchor, seconds=KEYLESS_SECONDS)) if legacy else None,
+    )
 
 
 def logged_signer(key: SigningKey, root: Root, transport: Transport) -> SignStatement:
@@ -201,6 +208,12 @@ def _bundle(signing: Signing, statement: bytes) -> bytes:
 def _name(artifact: OciChart) -> str:
     """What `subject[0].name` says: the repository, or for a layout the chart's own name."""
     return artifact.reference.uri if artifact.reference.registry else f"{artifact.facts.label}.tgz"
+
+
+def _repository(artifact: OciChart) -> str:
+    """HOST/PATH, as cosign's old form names it; a layout has none."""
+    reference = artifact.reference
+    return f"{reference.registry}/{reference.repository}" if reference.registry else ""
 
 
 def _check_same(artifact: OciChart, chart: Path | None, reference: Reference | LayoutReference) -> None:

@@ -126,6 +126,16 @@ class Attested(By, frozen=True, kw_only=True):
     build: BuildConditions | None = None
 
 
+class Verified(By, frozen=True, kw_only=True):
+    """A summary of another verifier's decision: by which verifier, how old at most, under which policies, trust and rules."""
+
+    verifier: str
+    max_age: timedelta
+    policies: frozenset[str]
+    trusts: frozenset[str]
+    rules: frozenset[str] = frozenset()
+
+
 class ReviewedDigest(Struct, frozen=True, kw_only=True):
     """A digest that a person has looked at (semantics 14)."""
 
@@ -175,7 +185,7 @@ class AtLeast(Common, frozen=True, kw_only=True):
     of: tuple[Requirement, ...]
 
 
-Requirement = Signed | Attested | DigestIn | ChartIs | All | AnyOf | AtLeast
+Requirement = Signed | Attested | Verified | DigestIn | ChartIs | All | AnyOf | AtLeast
 
 
 class Denied(Struct, frozen=True, kw_only=True):
@@ -234,5 +244,12 @@ def walk(requirement: Requirement) -> Iterator[Requirement]:
         case All(of=of) | AnyOf(of=of) | AtLeast(of=of):
             for child in of:
                 yield from walk(child)
-        case Signed() | Attested() | DigestIn() | ChartIs():
+        case Signed() | Attested() | Verified() | DigestIn() | ChartIs():
             return
+
+
+def signers_of_summaries(policy: Policy) -> tuple[frozenset[str], frozenset[str]]:
+    """The trust names that sign summaries, and those that sign charts; semantics 24 keeps them apart."""
+    nodes = [node for tree in (*policy.baseline, *(rule.require for rule in policy.rules)) for node in walk(tree) if isinstance(node, By)]
+    summaries = frozenset(name for node in nodes if isinstance(node, Verified) for name in node.by)
+    return summaries, frozenset(name for node in nodes if not isinstance(node, Verified) for name in node.by)

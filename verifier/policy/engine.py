@@ -26,10 +26,11 @@ from verifier.model.evidence import Kind
 from verifier.policy.attestations import check_attested
 from verifier.policy.case import Case, asked_reference, asked_repository
 from verifier.policy.conditions import check_binding, check_chart, check_digest
-from verifier.policy.document import All, AnyOf, AtLeast, Attested, ChartIs, Denied, DigestIn, Policy, Requirement, Rule, Signed, walk
+from verifier.policy.document import All, AnyOf, AtLeast, Attested, ChartIs, Denied, DigestIn, Policy, Requirement, Rule, Signed, Verified, walk
 from verifier.policy.logic import all_of, any_of
 from verifier.policy.select import Selection, select_rule
 from verifier.policy.signatures import attributed, check_at_least, check_signed
+from verifier.policy.verified import check_verified, ends
 
 _OUTCOMES = {Result.PASSED: Outcome.ALLOWED, Result.FAILED: Outcome.DENIED, Result.SKIPPED: Outcome.DENIED, Result.INCONCLUSIVE: Outcome.INCONCLUSIVE}
 
@@ -157,6 +158,8 @@ def _check(requirement: Requirement, case: Case, name: str) -> Check:
             return check_signed(requirement, case, name)
         case Attested():
             return check_attested(requirement, case, name)
+        case Verified():
+            return check_verified(requirement, case, name)
         case DigestIn():
             return check_digest(requirement, case, name)
         case ChartIs():
@@ -194,6 +197,8 @@ def _valid_until(policy: Policy, rule: Rule | None, facts: Facts, now: datetime)
     trees = [*policy.baseline, *([rule.require] if rule else [])]
     for requirement in (node for tree in trees for node in walk(tree)):
         moments += requirement.window.edges
+        if isinstance(requirement, Verified):
+            moments += [moment for claim in facts.claims for moment in ends(requirement, claim)]
         if isinstance(requirement, DigestIn):
             moments += [entry.expires for entry in requirement.entries]
     moments += [moment for entry in policy.trust for moment in (entry.not_before, entry.not_after) if moment is not None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from verifier.policy.document import All, AnyOf, AtLeast, Attested, By, ChartIs, DigestIn, Policy, Requirement, Rule, Signed, walk
+from verifier.policy.document import All, AnyOf, AtLeast, Attested, By, ChartIs, DigestIn, Policy, Requirement, Rule, Signed, Verified, walk
 
 
 def lint(policy: Policy) -> list[str]:
@@ -34,6 +34,8 @@ def _words(requirement: Requirement, indent: str) -> Iterator[str]:
             yield f"{indent}signed by {' or '.join(requirement.by)}{notes}"
         case Attested():
             yield f"{indent}attested {requirement.predicate_type} by {' or '.join(requirement.by)}{notes}"
+        case Verified():
+            yield f"{indent}verified by {requirement.verifier}, signed by {' or '.join(requirement.by)}{notes}"
         case DigestIn():
             yield f"{indent}one of {len(requirement.entries)} reviewed digests{notes}"
         case ChartIs():

@@ -18,7 +18,7 @@ from verifier.model import codes, limits
 from verifier.model.context import CONTEXT_KEYS
 from verifier.model.digest import parse_digest
 from verifier.model.errors import MisuseError
-from verifier.policy.document import API_VERSION, KIND, Denied, Policy, Rule, walk
+from verifier.policy.document import API_VERSION, KIND, Denied, Policy, Rule, signers_of_summaries, walk
 from verifier.policy.document import Signed as SignedRequirement
 from verifier.policy.fields import Fields, fail, moment, one_of, sequence, text, texts
 from verifier.policy.identity import glob_or_exact
@@ -60,7 +60,16 @@ def _policy(node: Node, data: bytes) -> Policy:
     )
     _check_unique(top.need("rules"), [rule.name for rule in policy.rules], "rule")
     _check_ties(top.need("rules"), policy.rules)
+    _check_summaries(top, policy)
     return policy
+
+
+def _check_summaries(top: Fields, policy: Policy) -> None:
+    """Keys of summaries sign nothing else: whoever holds one could approve what nobody signed (semantics 24)."""
+    summaries, others = signers_of_summaries(policy)
+    for name in sorted(summaries):
+        if name in others:
+            fail(top.need("trust"), f"{name} signs both summaries and charts: that must be two keys")
 
 
 def _rule(node: Node, names: Names) -> Rule:

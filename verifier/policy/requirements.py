@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from verifier.attest.predicates import PROVENANCE, TYPES, predicate_uri
+from verifier.attest.summary import SUMMARY
 from verifier.charts.version import Range, parse_range
 from verifier.formats.yaml import Node
 from verifier.model.claim import Clock, Form
@@ -25,16 +26,18 @@ from verifier.policy.document import (
     ReviewedDigest,
     Signed,
     TrustKind,
+    Verified,
     Window,
 )
 from verifier.policy.fields import Fields, boolean, duration, fail, moment, one_of, pattern, positive, sequence, text, texts
 from verifier.policy.identity import Pattern
 
-_KINDS = ("signed", "attested", "digest", "chart", "all", "any", "atLeast")
+_KINDS = ("signed", "attested", "verified", "digest", "chart", "all", "any", "atLeast")
 _COMMON = ("since", "until", "enforceFrom", "action")
 _SIGNED = ("by", "forms", "bind", "expiredKeys", "retiredKeys")
 _BUILD = ("builder", "buildType", "sourceRepository", "ref", "parameters", "otherParameters")
 _ATTESTED = ("type", "by", "bind", "expiredKeys", "retiredKeys", *_BUILD)
+_VERIFIED = ("by", "verifier", "maxAge", "policies", "trusts", "rules")
 _CHART = ("name", "pinned", "version", "prerelease", "maxAge", "clock", "annotations", "type", "deprecated", "maxBytes")
 _REVIEWED = ("digest", "owner", "reason", "expires")
 _MAX_DEPTH = 10
@@ -96,6 +99,8 @@ def _read(node: Node, names: Names, place: _Place) -> Requirement:
             return _signed(inner, names, here, (window, action))
         case "attested":
             return _attested(inner, names, here, (window, action))
+        case "verified":
+            return _verified(inner, names, here, (window, action))
         case "digest":
             return DigestIn(entries=_reviewed(inner), place=here, window=window, action=action)
         case "chart":
@@ -161,6 +166,8 @@ def _attested(node: Node, names: Names, place: str, common: tuple[Window, Action
     uri = predicate_uri(written)
     if uri is None:
         fail(fields.need("type"), f"{written[:60]!r} is not a predicate type; write its URI or one of: {', '.join(TYPES)}")
+    if uri == SUMMARY:
+        fail(fields.need("type"), "a verification summary satisfies only `verified`, which says whose decision it must be")
     for name in by:
         if names.kinds[name] is TrustKind.OPENPGP:
             fail(fields.need("by"), f"{name} is an OpenPGP keyring, and attestations are signed with keys or keyless")
@@ -174,6 +181,25 @@ def _attested(node: Node, names: Names, place: str, common: tuple[Window, Action
         bind_repository=fields.optional("bind", one_of("repository")) is not None,
         expired_keys=fields.get("expiredKeys", one_of("allow", "deny"), "deny") == "allow",
         retired_keys=fields.get("retiredKeys", one_of("allow", "deny"), "deny") == "allow",
+        place=place,
+        window=common[0],
+        action=common[1],
+    )
+
+
+def _verified(node: Node, names: Names, place: str, common: tuple[Window, Action]) -> Verified:
+    fields = Fields(node, "verified", _VERIFIED)
+    by = _by(fields, names)
+    for name in by:
+        if names.kinds[name] is TrustKind.OPENPGP:
+            fail(fields.need("by"), f"{name} is an OpenPGP keyring, and summaries are signed with keys or keyless")
+    return Verified(
+        by=by,
+        verifier=text(fields.need("verifier")),
+        max_age=duration(fields.need("maxAge")),
+        policies=frozenset(digest_text(item) for item in sequence(fields.need("policies"))),
+        trusts=frozenset(digest_text(item) for item in sequence(fields.need("trusts"))),
+        rules=frozenset(fields.get("rules", texts, ())),
         place=place,
         window=common[0],
         action=common[1],

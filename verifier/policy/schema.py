@@ -91,7 +91,17 @@ def _requirement() -> dict[str, Any]:
     signed = _object(("by",), by=_TEXTS, forms=_list({"const": "message"}), bind={"const": "repository"}, expiredKeys=allow, retiredKeys=allow)
     build = {"builder": _TEXT, "buildType": _TEXT, "sourceRepository": _TEXT, "ref": _TEXT, "parameters": {"type": "object", "additionalProperties": _TEXT}}
     more = {"bind": {"const": "repository"}, "expiredKeys": allow, "retiredKeys": allow, "otherParameters": {"const": "allow"}}
+    summary = _object(
+        ("by", "verifier", "maxAge", "policies", "trusts"),
+        by=_TEXTS,
+        verifier=_TEXT,
+        maxAge=_DURATION,
+        policies=_list(_DIGEST),
+        trusts=_list(_DIGEST),
+        rules=_TEXTS,
+    )
     kinds = {
+        "verified": summary,
         "signed": signed,
         "attested": _object(("type", "by"), type=_TEXT, by=_TEXTS, **build, **more),
         "digest": _object(("in",), **{"in": _list(reviewed)}),

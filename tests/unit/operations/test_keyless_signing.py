@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.simulators.registry import simulated
+from tests.simulators.registry import SimulatedRegistry, simulated
 from tests.simulators.sigstore_http import Services, running
 from tests.support.charts import archive
 from tests.support.cli import run
@@ -295,3 +295,64 @@ def test_misuse_of_logging(keys: Services) -> None:
     Path("trust.json").write_text(json.dumps({**keys.trust_config(), "signingConfig": {"mediaType": "x"}}))
     status, text = sign_with_key()
     assert (status, "trust-invalid" in text) == (2, True), text
+
+
+# Cosign's old form
+
+
+def legacy_of(registry: SimulatedRegistry, digest: object) -> list[dict[str, str]]:
+    tag = registry.tags["acme/web", f"sha256-{str(digest).removeprefix('sha256:')}.sig"]
+    return [layer["annotations"] for layer in json.loads(registry.manifests["acme/web", tag][0])["layers"]]
+
+
+def test_the_old_form_as_well(keys: Services) -> None:
+    with simulated() as registry:
+        digest = publish(connect(), registry.host, CHART)
+        target = f"oci://{registry.host}/acme/web@{digest}"
+        ran = run("sign", target, "--key", "ci.key", "--legacy-signature")
+        assert (ran.status, "old form   sha256-" in ran.out) == (0, True), ran.text
+        ran = run("sign", target, "--keyless", "--trust-config", "trust.json", "--identity-token-file", "token", "--legacy-signature")
+        assert ran.status == 0, ran.text
+        layers = legacy_of(registry, digest)
+        assert ["dev.sigstore.cosign/bundle" in layer for layer in layers] == [False, True]
+        for name in [name for name in registry.manifests if b"sigstore.bundle.v0.3" in registry.manifests[name][0]]:
+            del registry.manifests[name]  # only the old form is left
+        for flags in (("--key", "ci.pub"), WHO):
+            ran = run("verify", target, *flags, "-o", "json")
+            assert ran.status == 0, ran.text
+            assert {claim["evidence"]["kind"] for claim in json.loads(ran.out)["claims"]} == {"cosign-tag"}
+
+
+def test_a_writer_who_is_faster_loses_nothing(keys: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+    with simulated() as registry:
+        digest = publish(connect(), registry.host, CHART)
+        target = f"oci://{registry.host}/acme/web@{digest}"
+        assert run("sign", target, "--key", "ci.key", "--legacy-signature").status == 0
+        tag = ("acme/web", f"sha256-{str(digest).removeprefix('sha256:')}.sig")
+        first = registry.tags[tag]
+        overwritten: list[str] = []
+
+        def interfere(seconds: float) -> None:
+            if not overwritten:
+                overwritten.append(registry.tags[tag])
+                registry.tags[tag] = first
+
+        monkeypatch.setattr("verifier.operations.legacy.time.sleep", interfere)
+        assert run("keys", "generate", "--output", "second").status == 0
+        assert run("sign", target, "--key", "second.key", "--legacy-signature").status == 0
+        assert overwritten
+        assert len(legacy_of(registry, digest)) == 2
+        monkeypatch.setattr("verifier.operations.legacy.time.sleep", lambda seconds: registry.tags.__setitem__(tag, first))
+        assert run("keys", "generate", "--output", "third").status == 0
+        ran = run("sign", target, "--key", "third.key", "--legacy-signature")
+        assert (ran.status, "attachment-lost" in ran.text) == (3, True), ran.text
+
+
+def test_an_index_under_the_old_tag_is_not_overwritten(keys: Services) -> None:
+    with simulated() as registry:
+        digest = publish(connect(), registry.host, CHART)
+        tag = f"sha256-{str(digest).removeprefix('sha256:')}.sig"
+        registry.put("acme/web", json.dumps({"schemaVersion": 2, "manifests": []}).encode(), tag, "application/vnd.oci.image.index.v1+json")
+        ran = run("sign", f"oci://{registry.host}/acme/web@{digest}", "--key", "ci.key", "--legacy-signature")
+        assert (ran.status, "evidence-foreign" in ran.text) == (2, True), ran.text
+        assert run("sign", f"oci://{registry.host}/acme/web@{digest}", "--key", "ci.key", "--tlog-upload", "--legacy-signature").status == 2

@@ -27,15 +27,25 @@ def sign_keyless(statement: bytes, token: str, trust_config: bytes, anchor: Anch
     `trust_config` is a ClientTrustConfig. Raises MisuseError `token-invalid` or `trust-invalid`, InconclusiveError
     `signing-service-failed` when a service does not answer, `timeout`, or MisuseError `signing-failed`.
     """
-    made = _within(lambda: _sign(statement, token, trust_config), seconds)
+    made = _within(lambda: _sign(statement, token, trust_config, message=False), seconds)
+    return _verified(made, Signed.of(b""), anchor)
+
+
+def sign_keyless_message(message: bytes, token: str, trust_config: bytes, anchor: Anchor, *, seconds: float) -> bytes:
+    """The same for a plain signature over a message, which cosign's old form carries."""
+    made = _within(lambda: _sign(message, token, trust_config, message=True), seconds)
+    return _verified(made, Signed.of(message), anchor)
+
+
+def _verified(made: bytes, signed: Signed, anchor: Anchor) -> bytes:
     try:
-        verify_certified(read_bundle(made, where="the new signature"), Signed.of(b""), anchor)
+        verify_certified(read_bundle(made, where="the new signature"), signed, anchor)
     except FailedError as error:
         raise MisuseError(codes.SIGNING_FAILED, f"what was made does not verify under its own root: {error.reason} ({error.code.name})") from error
     return made
 
 
-def _sign(statement: bytes, token: str, trust_config: bytes) -> bytes:
+def _sign(data: bytes, token: str, trust_config: bytes, *, message: bool) -> bytes:
     from sigstore.dsse import Statement
     from sigstore.models import ClientTrustConfig
     from sigstore.oidc import IdentityError, IdentityToken
@@ -52,7 +62,8 @@ def _sign(statement: bytes, token: str, trust_config: bytes) -> bytes:
         raise MisuseError(codes.TRUST_INVALID, f"the trust configuration names no services to sign with: {first_line(error)}") from error
     try:
         with context.signer(identity) as signer:
-            return signer.sign_dsse(Statement(statement)).to_json().encode()
+            made = signer.sign_artifact(data) if message else signer.sign_dsse(Statement(data))
+            return made.to_json().encode()
     except Exception as error:
         reason = f"{type(error).__name__}: {first_line(error)}"
         raise InconclusiveError(codes.SIGNING_SERVICE_FAILED, f"a signing service refused or did not answer: {reason}") from error

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
-from verifier.attest.bundle import Bundle, PublicKeyHint, read_bundle, write_bundle
+from verifier.attest.bundle import Bundle, MessageSignature, PublicKeyHint, read_bundle, write_bundle
 from verifier.attest.dsse import IN_TOTO, Envelope, pae
 from verifier.attest.statement import write_sign_statement
 from verifier.model import codes
@@ -47,6 +48,13 @@ def sign_logged(statement: bytes, key: SigningKey, config: SigningConfig, anchor
     if not vouched.logs:
         raise MisuseError(codes.SIGNING_FAILED, "no trusted log holds what was made, or nothing proves when")
     return made
+
+
+def sign_message(message: bytes, key: SigningKey) -> bytes:
+    """The bundle of a plain signature over a message, which cosign's old form carries."""
+    digest = hashlib.sha256(message).digest()
+    content = MessageSignature(algorithm="SHA2_256", digest=digest, signature=key.sign(message))
+    return write_bundle(Bundle(content=content, material=PublicKeyHint(key.public.hint)))
 
 
 def sign_digest(digest: Digest, key: SigningKey, *, name: str) -> bytes:

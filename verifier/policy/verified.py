@@ -1,0 +1,100 @@
+"""Judging `verified`: a signed summary of a decision that another verifier made (semantics 24).
+
+A summary counts when
+
+1. it is a VSA of ours, under one of the trust names in `by`; key, log and root allow it (signatures.key_problem),
+2. it passed, and its verifier's id is the one that the rule binds to the key,
+3. its resource is this repository at this digest, its context is the request's,
+4. its policy, trust and rule are among those that the rule allows,
+5. it was made in the past, and not longer ago than `maxAge`,
+6. it leaned on no exception, unsafe switch, warned failure, partial state or other summary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from verifier.attest.summary import SUMMARY, Summary, read_summary
+from verifier.model import codes, limits
+from verifier.model.artifact import OciChart
+from verifier.model.claim import Attestation, Claim
+from verifier.model.codes import Code
+from verifier.model.context import CONTEXT_KEYS
+from verifier.model.decision import Check, Result
+from verifier.policy.case import Case
+from verifier.policy.document import Verified
+from verifier.policy.signatures import key_problem
+
+_Problem = tuple[Code, str]
+
+
+def check_verified(requirement: Verified, case: Case, name: str) -> Check:
+    """Passed by any summary that counts; otherwise the most telling reason."""
+    children: list[Check] = []
+    for index, claim in enumerate(case.claims):
+        if not _candidate(claim, requirement):
+            continue
+        problem = key_problem(claim, requirement, case.policy, case.now) or _problem(claim, requirement, case)
+        if problem is None:
+            reason = f"verified by {requirement.verifier}, signed by {claim.signer}"
+            return Check(name=name, outcome=Result.PASSED, reason=reason, action=requirement.action, claims=(index,), children=tuple(children))
+        children.append(Check(name=str(claim.signer), outcome=Result.FAILED, reason=problem[1], code=problem[0], claims=(index,)))
+    gap = next(iter(case.facts.gaps), None)
+    if gap is not None:
+        reason = f"no summary by {' or '.join(requirement.by)} among what could be read; {gap.where}: {gap.reason}"
+        return Check(name=name, outcome=Result.INCONCLUSIVE, reason=reason, code=gap.code, action=requirement.action, children=tuple(children))
+    missing = f"expected a verification summary by {' or '.join(requirement.by)}; none is attached"
+    reason, code = (children[0].reason, children[0].code) if children else (missing, codes.SUMMARY_MISSING)
+    return Check(name=name, outcome=Result.FAILED, reason=reason, code=code, action=requirement.action, children=tuple(children))
+
+
+def ends(requirement: Verified, claim: Claim) -> Iterator[datetime]:
+    """When a summary that counts stops counting."""
+    if _candidate(claim, requirement):
+        assert isinstance(claim.kind, Attestation)
+        summary = read_summary(claim.kind.predicate)
+        if summary is not None:
+            yield summary.time + requirement.max_age
+
+
+def _candidate(claim: Claim, requirement: Verified) -> bool:  # 1
+    return isinstance(claim.kind, Attestation) and claim.kind.predicate_type == SUMMARY and not claim.anchors.isdisjoint(requirement.by)
+
+
+def _problem(claim: Claim, requirement: Verified, case: Case) -> _Problem | None:
+    assert isinstance(claim.kind, Attestation)
+    summary = read_summary(claim.kind.predicate)
+    if summary is None:
+        return codes.SUMMARY_REFUSED, "the summary is malformed, or not of this verifier's making"
+    reason = next(_reasons(summary, requirement, case), None)
+    return (codes.SUMMARY_REFUSED, reason) if reason is not None else None
+
+
+def _reasons(summary: Summary, requirement: Verified, case: Case) -> Iterator[str]:
+    if not summary.passed or summary.verifier != requirement.verifier:  # 2
+        yield f"its verifier is {summary.verifier!r} and its result {'PASSED' if summary.passed else 'FAILED'}, expected {requirement.verifier!r} and PASSED"
+    expected = resource(case)
+    if expected is None or summary.resource != expected:  # 3
+        yield f"it is of {summary.resource!r}, expected {expected!r}"
+    context = {key: value for key in CONTEXT_KEYS if (value := case.facts.request.context.value(key)) is not None}
+    if dict(summary.context) != context:
+        yield f"it was made in the context {dict(summary.context)}, this is {context}"
+    for what, found, allowed in (  # 4
+        ("policy", summary.policy, requirement.policies),
+        ("trust", summary.trust, requirement.trusts),
+        ("rule", summary.rule, requirement.rules),
+    ):
+        if allowed and found not in allowed:
+            yield f"its {what} is {found!r}, which the rule does not allow"
+    if summary.time > case.now + timedelta(seconds=limits.CLOCK_SKEW_SECONDS) or case.now - summary.time > requirement.max_age:  # 5
+        yield f"it was made at {summary.time:%Y-%m-%d %H:%M}Z, outside the age that the rule allows"
+    if summary.leaned_on:  # 6
+        yield f"it leaned on {', '.join(summary.leaned_on)[:200]}"
+
+
+def resource(case: Case) -> str | None:
+    """`oci://REPOSITORY@DIGEST` of the chart; None for local files."""
+    if not isinstance(case.artifact, OciChart) or case.repository is None:
+        return None
+    return f"oci://{case.repository}@{case.artifact.reference.digest}"
