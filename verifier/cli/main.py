@@ -9,6 +9,7 @@ import gc
 import importlib
 import os
 import sys
+import warnings
 
 import click
 
@@ -74,6 +75,8 @@ def main() -> None:
 def run() -> None:
     """Run the command line; never ends in a traceback."""
     gc.set_threshold(_GC_THRESHOLD)
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # what a library warns of while it reads a stranger's evidence is no line of ours
     status = execute(sys.argv[1:])
     if status == INTERRUPTED:
         # Threads that wait for a slow registry would hold the exit up to their deadline. Files are replaced whole, never half.

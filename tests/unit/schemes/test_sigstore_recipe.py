@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import hashlib
 import json
+import random
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -483,6 +485,47 @@ def test_no_bundle_is_more_than_refused() -> None:
         except FailedError:
             continue
         assert certified.signer == expected
+
+
+def leaves(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[tuple[Any, ...], str]]:
+    """The base64 texts in a bundle, with their places."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    inner = [leaf for key, item in items for leaf in leaves(item, (*path, key))]
+    return [(path, value)] if isinstance(value, str) and len(value) > 20 else inner
+
+
+def test_no_certificate_entry_or_timestamp_is_more_than_refused() -> None:
+    """Single bits changed inside certificates, signatures, entries and timestamps, which the test above seldom reaches."""
+    made = dsse().with_entry().with_entry2().with_timestamp()
+    expected = verify(made).signer
+    chance = random.Random(7)
+    for _ in range(400):
+        value = copy.deepcopy(made.value)
+        path, text = chance.choice(leaves(value))
+        try:
+            data = bytearray(base64.b64decode(text, validate=True))
+        except ValueError:
+            continue
+        data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+        place = value
+        for key in path[:-1]:
+            place = place[key]
+        place[path[-1]] = sim.b64(bytes(data))
+        try:
+            assert verify(json.dumps(value).encode()).signer == expected
+        except FailedError:
+            continue
+
+
+FOREIGN = {
+    "a curve that nobody verifies": ec.SECP256K1(),
+    "another curve": ec.BrainpoolP256R1(),
+}
+
+
+@pytest.mark.parametrize("curve", FOREIGN.values(), ids=FOREIGN.keys())
+def test_a_key_of_a_foreign_algorithm(curve: ec.EllipticCurve) -> None:
+    assert refused(dsse(key=ec.generate_private_key(curve)).with_entry()).code.name == "certificate-invalid"
 
 
 def test_digests_are_computed_and_never_believed() -> None:

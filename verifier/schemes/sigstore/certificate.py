@@ -18,17 +18,16 @@ from functools import lru_cache
 from typing import TypeVar
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.certificate_transparency import LogEntryType, SignedCertificateTimestamp
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 from msgspec import Struct
 
 from verifier.model import codes
 from verifier.model.claim import CERTIFICATE_CLAIMS, SanType
-from verifier.model.errors import FailedError, MisuseError, first_line
+from verifier.model.errors import FailedError, first_line
 from verifier.schemes.sigstore.path import verified_chain
-from verifier.schemes.sigstore.root import ReadyLog, ReadyRoot
-from verifier.signers.public import PublicKey, any_public_key
+from verifier.schemes.sigstore.root import ReadyLog, ReadyRoot, certificate_key, load_certificate
+from verifier.signers.public import PublicKey
 
 _T = TypeVar("_T", bound=x509.ExtensionType)
 _FULCIO = "1.3.6.1.4.1.57264.1."
@@ -66,15 +65,13 @@ class Leaf(Struct, frozen=True, kw_only=True):
 def read_leaf(der: bytes) -> Leaf:
     """1 and 2; raises FailedError `certificate-invalid`."""
     try:
-        certificate = x509.load_der_x509_certificate(der)
+        certificate = load_certificate(der)
         extensions = certificate.extensions
         _check_usage(extensions)
         identity, san_type = _san(extensions)
         issuer, named = _fulcio(extensions)
-        return Leaf(
-            certificate=certificate, key=any_public_key(certificate.public_key()), identity=identity, san_type=san_type, issuer=issuer, extensions=named
-        )
-    except (ValueError, TypeError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, MisuseError, OverflowError) as error:
+        return Leaf(certificate=certificate, key=certificate_key(certificate), identity=identity, san_type=san_type, issuer=issuer, extensions=named)
+    except (ValueError, TypeError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, OverflowError, Warning) as error:
         raise _invalid(f"the certificate cannot be read: {first_line(error)}") from error
 
 
@@ -156,7 +153,7 @@ def _certificates(chain: Sequence[bytes]) -> list[x509.Certificate]:
     found = []
     for der in chain:
         try:
-            found.append(x509.load_der_x509_certificate(der))
+            found.append(load_certificate(der))
         except ValueError:
             continue
     return found
@@ -168,7 +165,7 @@ def transparent_logs(leaf: Leaf, chain: Sequence[x509.Certificate], root: ReadyR
     if scts is None:
         return frozenset()
     issuer = next((certificate for certificate in chain if not _is_preissuer(certificate)), chain[0])
-    key_hash = any_public_key(issuer.public_key()).spki_sha256
+    key_hash = certificate_key(issuer).spki_sha256
     return frozenset(log.authority for sct in scts for log in _logs(sct, root) if _sct_verifies(sct, leaf.certificate, key_hash, log))
 
 
@@ -198,11 +195,6 @@ def _extension(extensions: x509.Extensions, kind: type[_T]) -> _T | None:
         return extensions.get_extension_for_class(kind).value
     except x509.ExtensionNotFound:
         return None
-
-
-def spki(certificate: x509.Certificate) -> bytes:
-    """The certificate's SubjectPublicKeyInfo (DER)."""
-    return certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 def _invalid(reason: str) -> FailedError:

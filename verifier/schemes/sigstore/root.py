@@ -7,13 +7,14 @@ from functools import lru_cache
 from urllib.parse import urlsplit
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from msgspec import Struct
 
 from verifier.model import codes
 from verifier.model.errors import MisuseError, first_line
-from verifier.signers.public import PublicKey, load_der_public_key
+from verifier.signers.public import PublicKey, any_public_key, load_der_public_key
 from verifier.trust.trusted_root import Authority, Log, Validity, read_trusted_root
 
 _ED25519_NOTE = b"\x0a\x01"
@@ -86,9 +87,25 @@ def _note_id(key: PublicKey, name: str) -> bytes:
             return hashlib.sha256(name.encode() + _RSA_NOTE + der).digest()[:4]
 
 
+def load_certificate(der: bytes) -> x509.Certificate:
+    """Read a certificate; raises ValueError. What `cryptography` only warns of (a serial number of zero, say) is an error where warnings are."""
+    try:
+        return x509.load_der_x509_certificate(der)
+    except (Warning, x509.InvalidVersion) as error:
+        raise ValueError(str(error)) from error
+
+
+def certificate_key(certificate: x509.Certificate) -> PublicKey:
+    """The certificate's key; raises ValueError for one that is malformed or of an algorithm that nobody here verifies."""
+    try:
+        return any_public_key(certificate.public_key())
+    except (UnsupportedAlgorithm, MisuseError, TypeError, Warning) as error:
+        raise ValueError(first_line(error)) from error
+
+
 def _authority(authority: Authority) -> ReadyAuthority:
     try:
-        chain = [x509.load_der_x509_certificate(item) for item in authority.chain]
+        chain = [load_certificate(item) for item in authority.chain]
     except ValueError as error:
         raise MisuseError(codes.TRUST_INVALID, f"a certificate of {authority.uri[:100]!r} cannot be read: {first_line(error)}") from error
     fingerprint = hashlib.sha256(authority.chain[-1]).hexdigest()

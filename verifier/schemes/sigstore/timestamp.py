@@ -25,10 +25,10 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from msgspec import Struct
 
 from verifier.model import codes
-from verifier.model.errors import FailedError, MisuseError, first_line
+from verifier.model.errors import FailedError, first_line
 from verifier.schemes.sigstore.path import is_ca, verified_chain
-from verifier.schemes.sigstore.root import ReadyAuthority
-from verifier.signers.public import any_public_key
+from verifier.schemes.sigstore.root import ReadyAuthority, certificate_key, load_certificate
+from verifier.signers.public import PublicKey
 
 _GRANTED = ("granted", "granted_with_mods")
 _HASHES = ("sha256", "sha384", "sha512")
@@ -62,7 +62,7 @@ def verify_timestamp(response: bytes, signature: bytes, authorities: Sequence[Re
     token = _read(response, authorities)
     _check_attributes(token)  # 2
     _check_purpose(token.signer)  # 3
-    if not any_public_key(token.signer.public_key()).verifies(token.signature, token.attributes, token.hash):  # 4
+    if not _key(token.signer).verifies(token.signature, token.attributes, token.hash):  # 4
         raise _invalid("the timestamp's signature does not verify")
     if hashlib.new(token.imprint[0], signature).digest() != token.imprint[1]:  # 5
         raise _invalid("the timestamp is over other bytes than the signature")
@@ -80,7 +80,9 @@ def _read(response: bytes, authorities: Sequence[ReadyAuthority]) -> _Token:  # 
         if value["time_stamp_token"]["content_type"].native != "signed_data":
             raise _invalid("the timestamp holds no signed data")
         return _token(value["time_stamp_token"]["content"], authorities)
-    except (ValueError, TypeError, KeyError, OverflowError, RecursionError, MisuseError) as error:  # asn1crypto parses while it is read
+    except FailedError:
+        raise
+    except Exception as error:  # asn1crypto parses while it is read, and raises whatever it stumbles over
         raise _invalid(f"the timestamp cannot be read: {first_line(error)}") from error
 
 
@@ -92,7 +94,7 @@ def _token(data: Any, authorities: Sequence[ReadyAuthority]) -> _Token:
         raise _invalid("the timestamp's content is not a TSTInfo")
     info = data["encap_content_info"]["content"].parsed
     attributes = _attributes(signers[0])
-    certificates = tuple(x509.load_der_x509_certificate(item.chosen.dump()) for item in data["certificates"] or ())
+    certificates = tuple(load_certificate(item.chosen.dump()) for item in data["certificates"] or ())
     known = [item for authority in authorities for item in (*authority.intermediates, authority.anchor)]
     imprint = info["message_imprint"]
     return _Token(
@@ -171,6 +173,13 @@ def _check_purpose(certificate: x509.Certificate) -> None:  # 3
         raise _invalid("the timestamp signer's certificate is not for timestamping") from error
     if list(extension.value) != [ExtendedKeyUsageOID.TIME_STAMPING] or not extension.critical:
         raise _invalid("the timestamp signer's certificate is not for timestamping alone")
+
+
+def _key(certificate: x509.Certificate) -> PublicKey:
+    try:
+        return certificate_key(certificate)
+    except ValueError as error:
+        raise _invalid(f"the timestamp signer's key cannot be used: {first_line(error)}") from error
 
 
 def _leads_to(token: _Token, authority: ReadyAuthority) -> bool:  # 6
