@@ -12,6 +12,7 @@ import binascii
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, NoReturn
 
 from verifier.model.codes import Code
@@ -37,7 +38,7 @@ class Message:
 
     def get(self, key: str) -> Any:
         """A field's raw value, None where it is not set."""
-        snake = _UPPER.sub(lambda match: "_" + match[0].lower(), key)
+        snake = _snake(key)
         if snake != key and snake in self._value:
             if key in self._value:
                 self.refuse(f"has both {key} and {snake}")
@@ -127,11 +128,20 @@ class Message:
         return decode_base64(value, lambda reason: self.refuse(f"has a {key} that {reason}"))
 
 
+@lru_cache(maxsize=256)
+def _snake(key: str) -> str:
+    """The field's name in the .proto file; keys are our own literals, or few."""
+    return _UPPER.sub(lambda match: "_" + match[0].lower(), key)
+
+
 def decode_base64(value: Any, refuse: Callable[[str], NoReturn]) -> bytes:
     """Standard or URL-safe base64, padded or not, as the JSON form of protobuf allows; `refuse` raises."""
     if not isinstance(value, str):
         refuse("is not text")
     try:
-        return base64.b64decode(value.replace("-", "+").replace("_", "/").rstrip("=") + "=" * (-len(value.rstrip("=")) % 4), validate=True)
+        if len(value) % 4 or "-" in value or "_" in value:
+            value = value.replace("-", "+").replace("_", "/").rstrip("=")
+            value += "=" * (-len(value) % 4)
+        return base64.b64decode(value, validate=True)
     except (binascii.Error, ValueError):
         refuse("is not base64")
