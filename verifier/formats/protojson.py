@@ -12,13 +12,12 @@ import binascii
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any, NoReturn
 
 from verifier.model.codes import Code
 from verifier.model.errors import FailedError
 
-_UPPER = re.compile(r"[A-Z]")
+_UNDERSCORE = re.compile(r"_([a-z])")
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,18})")
 _FRACTION = re.compile(r"\.[0-9]+")
 
@@ -30,7 +29,7 @@ class Message:
         self.name, self.code, self.where = name, code, where
         if not isinstance(value, dict):
             self.refuse("is not an object")
-        self._value: dict[str, Any] = value
+        self._value: dict[str, Any] = self._camel(value) if "_" in "".join(value) else value
 
     def refuse(self, reason: str) -> NoReturn:
         """Raise FailedError with this message's code."""
@@ -38,12 +37,17 @@ class Message:
 
     def get(self, key: str) -> Any:
         """A field's raw value, None where it is not set."""
-        snake = _snake(key)
-        if snake != key and snake in self._value:
-            if key in self._value:
-                self.refuse(f"has both {key} and {snake}")
-            return self._value[snake]
         return self._value.get(key)
+
+    def _camel(self, value: dict[str, Any]) -> dict[str, Any]:
+        """The fields by their names in lowerCamelCase; a field that is there under both names is refused."""
+        found: dict[str, Any] = {}
+        for key, inner in value.items():
+            camel = _UNDERSCORE.sub(lambda match: match[1].upper(), key)
+            if camel in found or (camel != key and camel in value):
+                self.refuse(f"has both {camel} and {key}")
+            found[camel] = inner
+        return found
 
     def keys(self) -> list[str]:
         """The names of all fields, for a message that is a map."""
@@ -126,12 +130,6 @@ class Message:
 
     def _bytes(self, value: Any, key: str) -> bytes:
         return decode_base64(value, lambda reason: self.refuse(f"has a {key} that {reason}"))
-
-
-@lru_cache(maxsize=256)
-def _snake(key: str) -> str:
-    """The field's name in the .proto file; keys are our own literals, or few."""
-    return _UPPER.sub(lambda match: "_" + match[0].lower(), key)
 
 
 def decode_base64(value: Any, refuse: Callable[[str], NoReturn]) -> bytes:

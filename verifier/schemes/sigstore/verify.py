@@ -95,7 +95,8 @@ def prove(bundle: Bundle, signed: Signed, trust: TrustMaterial) -> list[Proof]:
 
 def _by_key(bundle: Bundle, signed: Signed, hint: str, trust: TrustMaterial) -> Proof:
     keys = [(anchor, load_public_key(anchor.data)) for anchor in trust.of_kind(KEY)]
-    keys.sort(key=lambda item: item[1].hint != hint)
+    if len(keys) > 1:
+        keys.sort(key=lambda item: item[1].hint != hint)
     found = next((key for _, key in keys if signature_holds(bundle.content, signed, key)), None)
     if found is None:
         tried = f"{len(keys)} trusted key{'s' if len(keys) != 1 else ''} tried" if keys else "the policy trusts no public key"
