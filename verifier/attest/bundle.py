@@ -12,7 +12,6 @@ specification wants the hint of bundle and envelope to be equal: it cannot matte
 
 from __future__ import annotations
 
-import base64
 from typing import Any
 
 from msgspec import Struct
@@ -20,7 +19,7 @@ from msgspec import Struct
 from verifier.attest.dsse import Envelope, read_envelope, write_envelope
 from verifier.attest.log_entry import V2, LogEntry, read_log_entry, write_log_entry
 from verifier.formats.json import dump_json, parse_object
-from verifier.formats.protojson import Message
+from verifier.formats.protojson import Message, encode_base64
 from verifier.model import codes, limits
 
 MEDIA_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
@@ -89,11 +88,11 @@ def write_bundle(bundle: Bundle) -> bytes:
         case PublicKeyHint(hint):
             material = {"publicKey": {"hint": hint}}
         case Certificates(chain):
-            material = {"certificate": {"rawBytes": _b64(chain[0])}}
+            material = {"certificate": {"rawBytes": encode_base64(chain[0])}}
     if bundle.entries:
         material["tlogEntries"] = [write_log_entry(entry) for entry in bundle.entries]
     if bundle.timestamps:
-        material["timestampVerificationData"] = {"rfc3161Timestamps": [{"signedTimestamp": _b64(item)} for item in bundle.timestamps]}
+        material["timestampVerificationData"] = {"rfc3161Timestamps": [{"signedTimestamp": encode_base64(item)} for item in bundle.timestamps]}
     return dump_json({"mediaType": MEDIA_TYPE, "verificationMaterial": material, **_written(bundle.content)})
 
 
@@ -102,13 +101,13 @@ def _written(content: Envelope | MessageSignature) -> dict[str, Any]:
         case Envelope():
             return {"dsseEnvelope": write_envelope(content)}
         case MessageSignature():
-            digest = {"algorithm": content.algorithm, "digest": _b64(content.digest)}
-            return {"messageSignature": {"messageDigest": digest, "signature": _b64(content.signature)}}
+            digest = {"algorithm": content.algorithm, "digest": encode_base64(content.digest)}
+            return {"messageSignature": {"messageDigest": digest, "signature": encode_base64(content.signature)}}
 
 
 def key_hint(spki_sha256: bytes) -> str:
     """The hint that cosign and sigstore-go write: base64 of the SHA-256 of the DER public key."""
-    return base64.b64encode(spki_sha256).decode()
+    return encode_base64(spki_sha256)
 
 
 def _content(value: Message, where: str) -> Envelope | MessageSignature:
@@ -156,7 +155,3 @@ def _check_entries(bundle: Bundle, version: int, material: Message) -> None:
             material.refuse("has a log entry without inclusion promise, which a 0.1 bundle must have")
         if (version > 1 or (entry.kind, entry.version) in V2) and entry.proof is None:
             material.refuse("has a log entry without inclusion proof")
-
-
-def _b64(data: bytes) -> str:
-    return base64.b64encode(data).decode()

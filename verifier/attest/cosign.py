@@ -19,7 +19,7 @@ from verifier.attest.bundle import Bundle, Certificates, MessageSignature, Publi
 from verifier.attest.dsse import Envelope, read_envelope
 from verifier.attest.log_entry import LogEntry, parse_body
 from verifier.formats.json import dump_json, parse_object
-from verifier.formats.protojson import Message
+from verifier.formats.protojson import Message, encode_base64
 from verifier.model import codes, limits
 from verifier.model.digest import Digest, parse_digest
 from verifier.model.errors import FailedError
@@ -80,25 +80,21 @@ def write_annotations(bundle: Bundle) -> dict[str, str]:
     The log's promise is written, as this form knows no proof: an entry without one (Rekor v2) cannot be carried, and a timestamp
     then proves the time.
     """
-    found = {_SIGNATURE: _b64(bundle.signature)}
+    found = {_SIGNATURE: encode_base64(bundle.signature)}
     if isinstance(bundle.material, Certificates):
         found[_CERTIFICATE] = _pem_of(bundle.material.chain[0])
     for entry in bundle.entries[:1]:
         if entry.promise:
-            payload = {"body": _b64(entry.body), "integratedTime": entry.integrated_time, "logIndex": entry.log_index, "logID": entry.log_id.hex()}
-            found[_BUNDLE] = dump_json({"SignedEntryTimestamp": _b64(entry.promise), "Payload": payload}).decode()
+            payload = {"body": encode_base64(entry.body), "integratedTime": entry.integrated_time, "logIndex": entry.log_index, "logID": entry.log_id.hex()}
+            found[_BUNDLE] = dump_json({"SignedEntryTimestamp": encode_base64(entry.promise), "Payload": payload}).decode()
     for stamp in bundle.timestamps[:1]:
-        found[_TIMESTAMP] = dump_json({"SignedRFC3161Timestamp": _b64(stamp)}).decode()
+        found[_TIMESTAMP] = dump_json({"SignedRFC3161Timestamp": encode_base64(stamp)}).decode()
     return found
 
 
 def _pem_of(der: bytes) -> str:
-    lines = textwrap.wrap(_b64(der), 64)
+    lines = textwrap.wrap(encode_base64(der), 64)
     return "\n".join(("-----BEGIN CERTIFICATE-----", *lines, "-----END CERTIFICATE-----", ""))
-
-
-def _b64(data: bytes) -> str:
-    return base64.b64encode(data).decode()
 
 
 def _signature(annotations: Mapping[str, str], where: str) -> bytes:

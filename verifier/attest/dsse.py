@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 from typing import Any
 
 from msgspec import Struct
 
-from verifier.formats.protojson import Message
+from verifier.formats.protojson import Message, encode_base64
 from verifier.model import codes, limits
 
 IN_TOTO = "application/vnd.in-toto+json"
@@ -47,7 +46,7 @@ def read_envelope(value: Any, *, where: str) -> Envelope:
 def write_envelope(envelope: Envelope) -> dict[str, Any]:
     """The envelope as a JSON value."""
     return {
-        "payload": base64.b64encode(envelope.payload).decode(),
+        "payload": encode_base64(envelope.payload),
         "payloadType": envelope.payload_type,
-        "signatures": [{"sig": base64.b64encode(envelope.signature).decode()}],
+        "signatures": [{"sig": encode_base64(envelope.signature)}],
     }

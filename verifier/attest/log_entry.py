@@ -14,11 +14,11 @@ from typing import Any
 from msgspec import Struct
 
 from verifier.formats.json import parse_object
-from verifier.formats.protojson import Message
+from verifier.formats.protojson import Message, encode_base64
 from verifier.model import codes, limits
 from verifier.model.errors import FailedError
 
-_ALGORITHMS = {"SHA2_256": "sha256", "SHA2_384": "sha384", "SHA2_512": "sha512"}
+ALGORITHMS = {"SHA2_256": "sha256", "SHA2_384": "sha384", "SHA2_512": "sha512"}
 V1 = (("hashedrekord", "0.0.1"), ("dsse", "0.0.1"), ("intoto", "0.0.2"))
 V2 = (("hashedrekord", "0.0.2"),)
 
@@ -94,20 +94,20 @@ def write_log_entry(entry: LogEntry) -> dict[str, Any]:
     """The entry as a JSON value."""
     value: dict[str, Any] = {
         "logIndex": str(entry.log_index),
-        "logId": {"keyId": _b64(entry.log_id)},
+        "logId": {"keyId": encode_base64(entry.log_id)},
         "kindVersion": {"kind": entry.kind, "version": entry.version},
-        "canonicalizedBody": _b64(entry.body),
+        "canonicalizedBody": encode_base64(entry.body),
     }
     if entry.integrated_time:
         value["integratedTime"] = str(entry.integrated_time)
     if entry.promise:
-        value["inclusionPromise"] = {"signedEntryTimestamp": _b64(entry.promise)}
+        value["inclusionPromise"] = {"signedEntryTimestamp": encode_base64(entry.promise)}
     if entry.proof is not None:
         value["inclusionProof"] = {
             "logIndex": str(entry.proof.log_index),
-            "rootHash": _b64(entry.proof.root_hash),
+            "rootHash": encode_base64(entry.proof.root_hash),
             "treeSize": str(entry.proof.tree_size),
-            "hashes": [_b64(item) for item in entry.proof.hashes],
+            "hashes": [encode_base64(item) for item in entry.proof.hashes],
             "checkpoint": {"envelope": entry.proof.checkpoint},
         }
     return value
@@ -154,7 +154,7 @@ def _hashedrekord_v2(spec: Message) -> Logged:
     kinds = [kind for kind in ("publicKey", "x509Certificate") if verifier.has(kind)]
     if len(kinds) != 1:
         verifier.refuse("names not exactly one of publicKey and x509Certificate")
-    algorithm = _ALGORITHMS.get(data.text("algorithm")) or data.refuse(f"has the hash algorithm {data.text('algorithm')[:40]!r}")
+    algorithm = ALGORITHMS.get(data.text("algorithm")) or data.refuse(f"has the hash algorithm {data.text('algorithm')[:40]!r}")
     key = LoggedKey(verifier.need(kinds[0]).need_data("rawBytes"), verifier.text("keyDetails"))
     return Logged(over="", algorithm=algorithm, digest=data.need_data("digest"), signature=signature.need_data("content"), key=key)
 
@@ -186,13 +186,9 @@ def _only_signature(value: Message) -> Message:
 
 def _hex_hash(value: Message) -> tuple[str, bytes]:
     algorithm, written = value.text("algorithm"), value.text("value")
-    if algorithm not in _ALGORITHMS.values():
+    if algorithm not in ALGORITHMS.values():
         value.refuse(f"has the algorithm {algorithm[:40]!r}")
     try:
         return algorithm, bytes.fromhex(written)
     except ValueError:
         value.refuse("has a value that is not hex")
-
-
-def _b64(data: bytes) -> str:
-    return base64.b64encode(data).decode()

@@ -132,6 +132,11 @@ class Message:
         return decode_base64(value, lambda reason: self.refuse(f"has a {key} that {reason}"))
 
 
+def encode_base64(data: bytes) -> str:
+    """Standard base64 with padding, as every program writes it."""
+    return base64.b64encode(data).decode()
+
+
 def decode_base64(value: Any, refuse: Callable[[str], NoReturn]) -> bytes:
     """Standard or URL-safe base64, padded or not, as the JSON form of protobuf allows; `refuse` raises."""
     if not isinstance(value, str):

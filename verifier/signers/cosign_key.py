@@ -17,6 +17,7 @@ from nacl.exceptions import CryptoError
 from nacl.secret import SecretBox
 
 from verifier.formats.json import parse_object
+from verifier.formats.protojson import encode_base64
 from verifier.model import codes
 from verifier.model.errors import FailedError, MisuseError
 
@@ -53,9 +54,9 @@ def encrypt_key(der: bytes, password: bytes) -> bytes:
     salt, nonce = os.urandom(_SALT_BYTES), os.urandom(_NONCE_BYTES)
     sealed = SecretBox(_derive(password, salt, _DEFAULT_COST)).encrypt(der, nonce).ciphertext
     envelope = {
-        "kdf": {"name": "scrypt", "params": {"N": _DEFAULT_COST, "r": 8, "p": 1}, "salt": _encode(salt)},
-        "cipher": {"name": "nacl/secretbox", "nonce": _encode(nonce)},
-        "ciphertext": _encode(sealed),
+        "kdf": {"name": "scrypt", "params": {"N": _DEFAULT_COST, "r": 8, "p": 1}, "salt": encode_base64(salt)},
+        "cipher": {"name": "nacl/secretbox", "nonce": encode_base64(nonce)},
+        "ciphertext": encode_base64(sealed),
     }
     body = base64.encodebytes(json.dumps(envelope, separators=(",", ":")).encode()).replace(b"\n", b"").decode()
     lines = "\n".join(body[index : index + 64] for index in range(0, len(body), 64))
@@ -74,7 +75,3 @@ def _body(pem: bytes, where: str) -> dict[str, Any]:
         return parse_object(base64.b64decode("".join(lines[start + 1 : end]), validate=True), where=where)
     except (StopIteration, binascii.Error, FailedError) as error:
         raise MisuseError(codes.KEY_INVALID, "malformed PEM around an encrypted key", where=where) from error
-
-
-def _encode(data: bytes) -> str:
-    return base64.b64encode(data).decode()

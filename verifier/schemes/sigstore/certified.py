@@ -10,12 +10,13 @@ from msgspec import Struct
 
 from verifier.attest.bundle import Bundle, Certificates, MessageSignature
 from verifier.attest.dsse import Envelope, pae
+from verifier.attest.log_entry import ALGORITHMS
 from verifier.model import codes
 from verifier.model.claim import CertificateSigner, Clock, SigningTime
 from verifier.model.errors import FailedError
 from verifier.schemes.sigstore.certificate import build_chain, read_leaf, transparent_logs
 from verifier.schemes.sigstore.log import Found, Signature, hold, verify_entries
-from verifier.schemes.sigstore.recipe import ALGORITHMS, Signed, Vouched, signature_holds
+from verifier.schemes.sigstore.recipe import Signed, Vouched, signature_holds
 from verifier.schemes.sigstore.root import ReadyRoot, prepare_root
 from verifier.signers.public import PublicKey
 from verifier.trust.anchors import Anchor

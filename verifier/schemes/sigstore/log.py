@@ -29,6 +29,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from msgspec import Struct
 
 from verifier.attest.log_entry import InclusionProof, LogEntry, Logged, LoggedKey, read_logged
+from verifier.formats.protojson import encode_base64
 from verifier.model import codes
 from verifier.model.errors import FailedError
 from verifier.schemes.sigstore.root import ReadyLog, ReadyRoot
@@ -110,7 +111,7 @@ def _time(seconds: int) -> datetime:
 
 def _promised(entry: LogEntry) -> bytes:
     """RFC 8785 JSON of the entry, which is what the log signs; all names and values are ASCII."""
-    body = base64.b64encode(entry.body).decode()
+    body = encode_base64(entry.body)
     value = {"body": body, "integratedTime": entry.integrated_time, "logID": entry.log_id.hex(), "logIndex": entry.log_index}
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
@@ -141,7 +142,7 @@ def _check_checkpoint(proof: InclusionProof, log: ReadyLog) -> None:
         raise _invalid(f"the checkpoint's origin is {lines[0][:100]!r}, expected {log.host!r}")
     if lines[1] != str(proof.tree_size):
         raise _invalid(f"the checkpoint is of a tree of {lines[1][:20]!r} entries, the proof of {proof.tree_size}")
-    if lines[2] != base64.b64encode(proof.root_hash).decode():
+    if lines[2] != encode_base64(proof.root_hash):
         raise _invalid("the checkpoint states another root hash than the proof")
     if not any(_note_verifies(line, origin[1], f"{text}\n".encode(), log) for line in signatures.split("\n")):
         raise _invalid(f"the checkpoint has no signature of the log {log.host}")

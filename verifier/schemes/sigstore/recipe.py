@@ -25,12 +25,11 @@ from msgspec import Struct
 
 from verifier.attest.bundle import MessageSignature
 from verifier.attest.dsse import Envelope, pae
+from verifier.attest.log_entry import ALGORITHMS
 from verifier.model import codes
 from verifier.model.claim import SigningTime
 from verifier.model.errors import FailedError
 from verifier.signers.public import PublicKey
-
-ALGORITHMS = {"SHA2_256": "sha256", "SHA2_384": "sha384", "SHA2_512": "sha512"}
 
 
 class Signed(Struct, frozen=True, kw_only=True):

@@ -5,7 +5,6 @@ Sources: the Rekor v1 and v2 HTTP APIs; RFC 3161, 3.4. Everything that is answer
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import secrets
@@ -14,7 +13,7 @@ from collections.abc import Callable
 from verifier.attest.dsse import Envelope, pae, write_envelope
 from verifier.attest.log_entry import InclusionProof, LogEntry, parse_body, read_log_entry
 from verifier.formats.json import parse_object
-from verifier.formats.protojson import Message
+from verifier.formats.protojson import Message, encode_base64
 from verifier.model import codes
 from verifier.model.errors import FailedError, InconclusiveError
 from verifier.schemes.sigstore.log import key_details
@@ -29,15 +28,15 @@ def log_envelope(envelope: Envelope, key: PublicKey, service: Service, post: Pos
     """A log entry for a key's signature; raises InconclusiveError `signing-service-failed`."""
     if service.version == 1:
         return _log_v1(envelope, key, service, post)
-    verifier = {"publicKey": {"rawBytes": _b64(public_der(key))}, "keyDetails": key_details(key)[0]}
+    verifier = {"publicKey": {"rawBytes": encode_base64(public_der(key))}, "keyDetails": key_details(key)[0]}
     digest = hashlib.new(key.hash, pae(envelope.payload_type, envelope.payload)).digest()
-    request = {"hashedRekordRequestV002": {"digest": _b64(digest), "signature": {"content": _b64(envelope.signature), "verifier": verifier}}}
+    request = {"hashedRekordRequestV002": {"digest": encode_base64(digest), "signature": {"content": encode_base64(envelope.signature), "verifier": verifier}}}
     url = f"{service.url}/api/v2/log/entries"
     return _read(url, lambda: read_log_entry(_answer(post(url, "application/json", json.dumps(request).encode()), url)))
 
 
 def _log_v1(envelope: Envelope, key: PublicKey, service: Service, post: Post) -> LogEntry:
-    content = {"envelope": json.dumps(write_envelope(envelope)), "verifiers": [_b64(public_pem(key))]}
+    content = {"envelope": json.dumps(write_envelope(envelope)), "verifiers": [encode_base64(public_pem(key))]}
     request = {"apiVersion": "0.0.1", "kind": "dsse", "spec": {"proposedContent": content}}
     url = f"{service.url}/api/v1/log/entries"
     return _read(url, lambda: _entry_v1(_answer(post(url, "application/json", json.dumps(request).encode()), url), url))
@@ -97,10 +96,6 @@ def _read(url: str, read: Callable[[], LogEntry]) -> LogEntry:
 
 def _hex(value: Message, key: str) -> bytes:
     return bytes.fromhex(value.text(key))
-
-
-def _b64(data: bytes) -> str:
-    return base64.b64encode(data).decode()
 
 
 def _failed(url: str, reason: str) -> InconclusiveError:
