@@ -39,11 +39,14 @@ def dump_json(value: Any) -> bytes:
 
 
 def dump_go_json(value: Any) -> bytes:
-    """Compact JSON byte for byte as Go's `json.Marshal` writes strings: `<`, `>`, `&`, U+2028 and U+2029 escaped."""
+    """Compact JSON byte for byte as Go's `json.Marshal` writes strings: `<`, `>`, `&`, U+2028 and U+2029 escaped.
+
+    Backspace and form feed have their short escapes, as Go writes them since 1.22 (Helm since 3.15).
+    """
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
-    return text.replace("\\b", "\\u0008").replace("\\f", "\\u000c").encode()
+    return text.encode()
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

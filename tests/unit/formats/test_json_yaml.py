@@ -61,6 +61,11 @@ def test_what_is_written_is_read(value: object) -> None:
     assert parse_json(dump_go_json(value), where="x") == value
 
 
+@pytest.mark.parametrize(("text", "written"), [("C:\\foo\\bar", rb"C:\\foo\\bar"), ("\b\f\x01\x7f", rb"\b\f\u0001" + b"\x7f")])
+def test_a_backslash_before_a_letter_is_not_an_escape(text: str, written: bytes) -> None:
+    assert dump_go_json(text) == b'"' + written + b'"'
+
+
 def test_go_escapes() -> None:
     assert dump_go_json({"a": "<&>\u2028"}) == b'{"a":"\\u003c\\u0026\\u003e\\u2028"}'
 
