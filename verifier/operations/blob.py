@@ -15,15 +15,14 @@ from verifier.attest.bundle import read_bundle
 from verifier.attest.dsse import IN_TOTO, Envelope
 from verifier.attest.statement import read_statement
 from verifier.model import codes
-from verifier.model.claim import Claim, Form, Role, Signature
+from verifier.model.claim import CertificateSigner, Claim, Form, Role, Signature
 from verifier.model.digest import Digest
 from verifier.model.errors import FailedError, MisuseError
 from verifier.model.evidence import Kind, Location
 from verifier.operations.policies import LoadedPolicy
+from verifier.policy.claims import attributed, key_problem, why_not
 from verifier.policy.document import Signed as SignedRequirement
 from verifier.policy.document import walk
-from verifier.policy.identity import mismatch
-from verifier.policy.signatures import attributed, key_problem
 from verifier.schemes.sigstore.recipe import Signed
 from verifier.schemes.sigstore.verify import NAME, Proof, prove
 
@@ -67,9 +66,8 @@ def _trusted(proofs: list[Proof], signed: Signed, requirement: SignedRequirement
 
 
 def _why(claim: Claim, loaded: LoadedPolicy) -> str:
-    from verifier.model.claim import CertificateSigner
-
-    reasons = [mismatch(entry.identity, claim.signer) for entry in loaded.policy.trust if entry.identity and isinstance(claim.signer, CertificateSigner)]
+    signer = claim.signer
+    reasons = [why_not(entry, signer) for entry in loaded.policy.trust if entry.identity is not None and isinstance(signer, CertificateSigner)]
     return next((reason for reason in reasons if reason), "not a signer that is trusted")
 
 

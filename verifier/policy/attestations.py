@@ -3,7 +3,7 @@
 An attestation counts when
 
 1. its predicate type is exactly the rule's (semantics 8); a signature never counts here,
-2. it verifies under one of the trust names, and repository, key, log and root allow it (signatures.claim_problem),
+2. it verifies under one of the trust names, and repository, key, log and root allow it (claims.claim_problem),
 3. what a build job could forge agrees with the certificate: source repository and ref (slsa-verifier does the same),
 4. the conditions on build provenance hold (slsa.dev, "Verifying artifacts").
 """
@@ -15,46 +15,33 @@ from collections.abc import Iterator
 from verifier.attest.predicates import Provenance, read_provenance
 from verifier.model import codes
 from verifier.model.claim import Attestation, CertificateSigner, Claim
-from verifier.model.codes import Code
-from verifier.model.decision import Check, Result
+from verifier.model.decision import Check
 from verifier.policy.case import Case
+from verifier.policy.claims import Problem, Wanted, by_names, claim_problem, judge, named
 from verifier.policy.document import Attested, BuildConditions
-from verifier.policy.signatures import claim_problem, near_misses
-
-_Problem = tuple[Code, str]
 
 
 def check_attested(requirement: Attested, case: Case, name: str) -> Check:
     """Passed by any attestation that counts; otherwise the most telling reason."""
-    children: list[Check] = []
-    for index, claim in enumerate(case.claims):
-        if not _candidate(claim, requirement):
-            continue
-        problem = claim_problem(claim, requirement, case) or _provenance_problem(claim, requirement)
-        if problem is None:
-            reason = f"attested by {' or '.join(sorted(claim.anchors & set(requirement.by)))}: {claim.signer}"
-            return Check(name=name, outcome=Result.PASSED, reason=reason, action=requirement.action, claims=(index,), children=tuple(children))
-        children.append(Check(name=str(claim.signer), outcome=Result.FAILED, reason=problem[1], code=problem[0], claims=(index,)))
-    children += near_misses(requirement, case, Attestation)
-    return _unsatisfied(requirement, case, name, children)
+    what = f"attestation {requirement.predicate_type} by {' or '.join(requirement.by)}"
+    wanted = Wanted(
+        requirement=requirement,
+        what=what,
+        candidate=lambda claim: _candidate(claim, requirement),
+        problem=lambda claim: claim_problem(claim, requirement, case) or _provenance_problem(claim, requirement),
+        passed=lambda claim: f"attested {by_names(requirement, claim)}",
+        missing=(codes.ATTESTATION_MISSING, f"expected an {what}; none is attached"),
+        kind=Attestation,
+    )
+    return judge(wanted, case, name)
 
 
 def _candidate(claim: Claim, requirement: Attested) -> bool:  # 1, 2
     kind = claim.kind
-    return isinstance(kind, Attestation) and kind.predicate_type == requirement.predicate_type and not claim.anchors.isdisjoint(requirement.by)
+    return isinstance(kind, Attestation) and kind.predicate_type == requirement.predicate_type and named(requirement, claim)
 
 
-def _unsatisfied(requirement: Attested, case: Case, name: str, children: list[Check]) -> Check:
-    wanted = f"{requirement.predicate_type} by {' or '.join(requirement.by)}"
-    gap = next(iter(case.facts.gaps), None)
-    if gap is not None:
-        reason = f"no attestation {wanted} among what could be read; {gap.where}: {gap.reason}"
-        return Check(name=name, outcome=Result.INCONCLUSIVE, reason=reason, code=gap.code, action=requirement.action, children=tuple(children))
-    reason, code = (children[0].reason, children[0].code) if children else (f"expected an attestation {wanted}; none is attached", codes.ATTESTATION_MISSING)
-    return Check(name=name, outcome=Result.FAILED, reason=reason, code=code, action=requirement.action, children=tuple(children))
-
-
-def _provenance_problem(claim: Claim, requirement: Attested) -> _Problem | None:
+def _provenance_problem(claim: Claim, requirement: Attested) -> Problem | None:
     assert isinstance(claim.kind, Attestation)
     provenance = read_provenance(claim.kind.predicate_type, claim.kind.predicate)
     if provenance is None:

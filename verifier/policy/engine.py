@@ -25,11 +25,12 @@ from verifier.model.decision import Action, Check, Decision, Outcome, PolicyName
 from verifier.model.evidence import Kind
 from verifier.policy.attestations import check_attested
 from verifier.policy.case import Case, asked_reference, asked_repository
+from verifier.policy.claims import attributed
 from verifier.policy.conditions import check_binding, check_chart, check_digest
 from verifier.policy.document import All, AnyOf, AtLeast, Attested, ChartIs, Denied, DigestIn, Policy, Requirement, Rule, Signed, Verified, walk
 from verifier.policy.logic import all_of, any_of
 from verifier.policy.select import Selection, select_rule
-from verifier.policy.signatures import attributed, check_at_least, check_signed
+from verifier.policy.signatures import check_at_least, check_signed
 from verifier.policy.verified import check_verified, ends
 
 _OUTCOMES = {Result.PASSED: Outcome.ALLOWED, Result.FAILED: Outcome.DENIED, Result.SKIPPED: Outcome.DENIED, Result.INCONCLUSIVE: Outcome.INCONCLUSIVE}

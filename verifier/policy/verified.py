@@ -2,7 +2,7 @@
 
 A summary counts when
 
-1. it is a VSA of ours, under one of the trust names in `by`; key, log and root allow it (signatures.key_problem),
+1. it is a VSA of ours, under one of the trust names in `by`; key, log and root allow it (claims.key_problem),
 2. it passed, and its verifier's id is the one that the rule binds to the key,
 3. its resource is this repository at this digest, its context is the request's,
 4. its policy, trust and rule are among those that the rule allows,
@@ -19,34 +19,25 @@ from verifier.attest.summary import SUMMARY, Summary, read_summary
 from verifier.model import codes, limits
 from verifier.model.artifact import OciChart
 from verifier.model.claim import Attestation, Claim
-from verifier.model.codes import Code
 from verifier.model.context import CONTEXT_KEYS
-from verifier.model.decision import Check, Result
+from verifier.model.decision import Check
 from verifier.policy.case import Case
+from verifier.policy.claims import Problem, Wanted, judge, key_problem, named
 from verifier.policy.document import Verified
-from verifier.policy.signatures import key_problem
-
-_Problem = tuple[Code, str]
 
 
 def check_verified(requirement: Verified, case: Case, name: str) -> Check:
     """Passed by any summary that counts; otherwise the most telling reason."""
-    children: list[Check] = []
-    for index, claim in enumerate(case.claims):
-        if not _candidate(claim, requirement):
-            continue
-        problem = key_problem(claim, requirement, case.policy, case.now) or _problem(claim, requirement, case)
-        if problem is None:
-            reason = f"verified by {requirement.verifier}, signed by {claim.signer}"
-            return Check(name=name, outcome=Result.PASSED, reason=reason, action=requirement.action, claims=(index,), children=tuple(children))
-        children.append(Check(name=str(claim.signer), outcome=Result.FAILED, reason=problem[1], code=problem[0], claims=(index,)))
-    gap = next(iter(case.facts.gaps), None)
-    if gap is not None:
-        reason = f"no summary by {' or '.join(requirement.by)} among what could be read; {gap.where}: {gap.reason}"
-        return Check(name=name, outcome=Result.INCONCLUSIVE, reason=reason, code=gap.code, action=requirement.action, children=tuple(children))
-    missing = f"expected a verification summary by {' or '.join(requirement.by)}; none is attached"
-    reason, code = (children[0].reason, children[0].code) if children else (missing, codes.SUMMARY_MISSING)
-    return Check(name=name, outcome=Result.FAILED, reason=reason, code=code, action=requirement.action, children=tuple(children))
+    names = " or ".join(requirement.by)
+    wanted = Wanted(
+        requirement=requirement,
+        what=f"summary by {names}",
+        candidate=lambda claim: _candidate(claim, requirement),
+        problem=lambda claim: key_problem(claim, requirement, case.policy, case.now) or _problem(claim, requirement, case),
+        passed=lambda claim: f"verified by {requirement.verifier}, signed by {claim.signer}",
+        missing=(codes.SUMMARY_MISSING, f"expected a verification summary by {names}; none is attached"),
+    )
+    return judge(wanted, case, name)
 
 
 def ends(requirement: Verified, claim: Claim) -> Iterator[datetime]:
@@ -59,10 +50,10 @@ def ends(requirement: Verified, claim: Claim) -> Iterator[datetime]:
 
 
 def _candidate(claim: Claim, requirement: Verified) -> bool:  # 1
-    return isinstance(claim.kind, Attestation) and claim.kind.predicate_type == SUMMARY and not claim.anchors.isdisjoint(requirement.by)
+    return isinstance(claim.kind, Attestation) and claim.kind.predicate_type == SUMMARY and named(requirement, claim)
 
 
-def _problem(claim: Claim, requirement: Verified, case: Case) -> _Problem | None:
+def _problem(claim: Claim, requirement: Verified, case: Case) -> Problem | None:
     assert isinstance(claim.kind, Attestation)
     summary = read_summary(claim.kind.predicate)
     if summary is None:
