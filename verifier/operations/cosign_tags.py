@@ -6,7 +6,7 @@ us from reading is a gap (semantics 21).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 
 from verifier.attest.cosign import LAYERS
@@ -14,12 +14,11 @@ from verifier.model import codes, limits
 from verifier.model.artifact import Descriptor
 from verifier.model.claim import Rejection
 from verifier.model.digest import Digest
-from verifier.model.errors import FailedError, InconclusiveError
+from verifier.model.errors import InconclusiveError
 from verifier.model.evidence import Evidence, Gap, Kind, Location
 from verifier.oci.manifest import Manifest, read_manifest
 from verifier.oci.source import Source
-
-Found = Evidence | Rejection | Gap
+from verifier.operations.found import Found, guarded
 
 
 def read_tag(source: Source, digest: Digest, suffix: str) -> list[Found]:
@@ -61,13 +60,3 @@ def read_layers(source: Source, manifest: Manifest, location: Location) -> Itera
 def _evidence(source: Source, layer: Descriptor, location: Location) -> list[Found]:
     payload = source.blob(layer, limits.EVIDENCE_BYTES)
     return [Evidence(location=location, media_type=layer.media_type, payload=payload, annotations=layer.annotations)]
-
-
-def guarded(location: Location, read: Callable[[], list[Found]]) -> list[Found]:
-    """What was read, or why not."""
-    try:
-        return read()
-    except FailedError as error:
-        return [Rejection(scheme=None, code=error.code, reason=error.reason, location=location)]
-    except InconclusiveError as error:
-        return [Gap(kind="evidence", where=error.where or location.where, code=error.code, reason=error.reason, retry_after=error.retry_after)]

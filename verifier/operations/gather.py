@@ -18,12 +18,12 @@ from verifier.attest.cosign import ARTIFACT as COSIGN
 from verifier.model import codes, limits
 from verifier.model.artifact import Descriptor
 from verifier.model.claim import Rejection
-from verifier.model.errors import VerifierError
 from verifier.model.evidence import Evidence, Gap, Kind, Location
 from verifier.oci.manifest import EMPTY, HELM_PROVENANCE, Manifest, read_manifest
 from verifier.oci.source import Referrers
 from verifier.operations.connections import Connections
-from verifier.operations.cosign_tags import Found, guarded, read_layers, read_tag
+from verifier.operations.cosign_tags import read_layers, read_tag
+from verifier.operations.found import Found, guarded
 from verifier.operations.resolve import Pinned, read_local
 
 EVIDENCE_TYPES = (*BUNDLES, HELM_PROVENANCE)
@@ -170,8 +170,3 @@ def _within_total(found: list[Found], where: str) -> list[Found]:
             return [*kept, Gap(kind="evidence", where=where, code=codes.EVIDENCE_LIMIT, reason=reason)]
         kept.append(item)
     return kept
-
-
-def as_gap(kind: str, where: str, error: VerifierError) -> Gap:
-    """A gap of an error."""
-    return Gap(kind=kind, where=error.where or where, code=error.code, reason=error.reason, retry_after=error.retry_after)

@@ -25,7 +25,8 @@ from verifier.model.reference import FileReference, LayoutReference, Reference
 from verifier.net.deadline import Deadline
 from verifier.oci.manifest import HELM_PROVENANCE
 from verifier.operations.connections import Connections
-from verifier.operations.gather import EVERYTHING, EvidenceFiles, Gathered, Wanted, as_gap, gather, gather_files, gather_old, joined
+from verifier.operations.found import as_gap
+from verifier.operations.gather import EVERYTHING, EvidenceFiles, Gathered, Wanted, gather, gather_files, gather_old, joined
 from verifier.operations.policies import LoadedPolicy
 from verifier.operations.resolve import Pinned, read_chart, read_file, resolve
 from verifier.policy.document import Rule

@@ -25,7 +25,7 @@ from msgspec import Struct
 from verifier.model import codes
 from verifier.model.claim import CERTIFICATE_CLAIMS, SanType
 from verifier.model.errors import FailedError, first_line
-from verifier.schemes.sigstore.path import verified_chain
+from verifier.schemes.sigstore.path import alive, verified_chain
 from verifier.schemes.sigstore.root import ReadyLog, ReadyRoot, certificate_key, load_certificate
 from verifier.signers.public import PublicKey
 
@@ -55,10 +55,6 @@ class Leaf(Struct, frozen=True, kw_only=True):
     san_type: SanType
     issuer: str
     extensions: Mapping[str, str]
-
-    def valid_at(self, at: datetime) -> bool:
-        """Both ends inclusive (RFC 5280, 4.1.2.5)."""
-        return self.certificate.not_valid_before_utc <= at <= self.certificate.not_valid_after_utc
 
 
 @lru_cache(maxsize=512)
@@ -137,12 +133,13 @@ def _utf8(der: bytes) -> str:
 def build_chain(leaf: Leaf, untrusted: Sequence[bytes], root: ReadyRoot, at: datetime) -> list[x509.Certificate]:
     """3: the certificates above the leaf; raises FailedError `certificate-untrusted` or `certificate-time`."""
     reason = "the root names no certificate authority"
+    others = _certificates(untrusted)
     for authority in root.certificate_authorities:
-        chain = verified_chain(leaf.certificate, _certificates(untrusted), authority, at)
+        chain = verified_chain(leaf.certificate, others, authority, at)
         if not isinstance(chain, str):
             return chain
         reason = chain
-    if not leaf.valid_at(at):
+    if not alive(leaf.certificate, at):
         life = f"{leaf.certificate.not_valid_before_utc:%Y-%m-%d %H:%M:%S}Z to {leaf.certificate.not_valid_after_utc:%H:%M:%S}Z"
         raise FailedError(codes.CERTIFICATE_TIME, f"signed at {at:%Y-%m-%d %H:%M:%S}Z, the certificate was valid from {life}")
     raise FailedError(codes.CERTIFICATE_UNTRUSTED, f"no CA of the root leads to the certificate of {leaf.identity[:200]}: {reason}")

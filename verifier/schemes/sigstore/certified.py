@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -41,14 +40,14 @@ def verify_certified(bundle: Bundle, signed: Signed, anchor: Anchor) -> Certifie
         raise FailedError(codes.SIGNATURE_INVALID, f"the certificate of {leaf.identity[:200]} does not verify the signature")
     stamps, problem = _stamps(bundle, root)  # 3
     entries = hold(_entries(bundle, signed, leaf.key, bundle.material.chain[0], root), [stamp.at for stamp in stamps])  # 4
-    times = _times(stamps, entries)
-    _check_thresholds(anchor, stamps, entries, problem)  # 5
-    chains = [build_chain(leaf, bundle.material.chain[1:], root, time.at) for time in times]  # 6
+    vouched = _vouched(stamps, entries)
+    _check_thresholds(anchor, vouched, len(stamps), problem)  # 5
+    chains = [build_chain(leaf, bundle.material.chain[1:], root, time.at) for time in vouched.times]  # 6
     vouching = len(transparent_logs(leaf, chains[0], root)) if anchor.thresholds.sct else 0  # 7
     if vouching < anchor.thresholds.sct:
         raise FailedError(codes.SCT_MISSING, f"{vouching} certificate transparency logs vouch for it, the root {anchor.name} demands {anchor.thresholds.sct}")
     signer = CertificateSigner(identity=leaf.identity, san_type=leaf.san_type, issuer=leaf.issuer, root=anchor.name, extensions=leaf.extensions)
-    return Certified(signer=signer, vouched=_vouched(stamps, entries))
+    return Certified(signer=signer, vouched=vouched)
 
 
 def vouch_for_key(bundle: Bundle, signed: Signed, key: PublicKey, anchor: Anchor) -> Vouched:
@@ -79,37 +78,34 @@ def _stamps(bundle: Bundle, root: ReadyRoot) -> tuple[list[Stamp], FailedError |
 def _entries(bundle: Bundle, signed: Signed, key: PublicKey, certificate: bytes | None, root: ReadyRoot) -> list[Found]:
     if not bundle.entries or not root.logs:
         return []
-    overs = ("payload", "pae") if isinstance(bundle.content, Envelope) else ("artifact",)
-    digests = {over: {name: digest for name in ALGORITHMS.values() if (digest := _digest(bundle.content, signed, over, name))} for over in overs}
+    digests = {over: _digests(covered) for over, covered in _covered(bundle.content, signed).items()}
     return verify_entries(bundle.entries, Signature(value=bundle.signature, certificate=certificate, key=key, digests=digests), root)
 
 
-def _digest(content: Envelope | MessageSignature, signed: Signed, over: str, algorithm: str) -> bytes | None:
+def _covered(content: Envelope | MessageSignature, signed: Signed) -> dict[str, Signed]:
+    """What a log may have hashed, by the name that log.py has for it."""
     match content:
         case MessageSignature():
-            return signed.digest(algorithm)
-        case Envelope():
-            return hashlib.new(algorithm, content.payload if over == "payload" else pae(content.payload_type, content.payload)).digest()
+            return {"artifact": signed}
+        case Envelope(payload_type=payload_type, payload=payload):
+            return {"payload": Signed.of(payload), "pae": Signed.of(pae(payload_type, payload))}
 
 
-def _check_thresholds(anchor: Anchor, stamps: Sequence[Stamp], entries: Sequence[Found], problem: FailedError | None) -> None:  # 5
-    if not _times(stamps, entries):
+def _digests(covered: Signed) -> dict[str, bytes]:
+    return {name: digest for name in ALGORITHMS.values() if (digest := covered.digest(name)) is not None}
+
+
+def _check_thresholds(anchor: Anchor, vouched: Vouched, stamps: int, problem: FailedError | None) -> None:  # 5
+    if not vouched.times:
         raise problem or FailedError(codes.TIME_UNPROVEN, f"neither a log nor a timestamp authority of the root {anchor.name} proves when it was signed")
-    if _count(entries) < anchor.thresholds.tlog:
-        raise FailedError(codes.LOG_MISSING, f"{_count(entries)} logs of the root {anchor.name} hold the signature, {anchor.thresholds.tlog} must")
-    if len(stamps) < anchor.thresholds.timestamp:
-        reason = f"{len(stamps)} timestamp authorities of the root {anchor.name} saw it, {anchor.thresholds.timestamp} must"
+    if vouched.logs < anchor.thresholds.tlog:
+        raise FailedError(codes.LOG_MISSING, f"{vouched.logs} logs of the root {anchor.name} hold the signature, {anchor.thresholds.tlog} must")
+    if stamps < anchor.thresholds.timestamp:
+        reason = f"{stamps} timestamp authorities of the root {anchor.name} saw it, {anchor.thresholds.timestamp} must"
         raise problem or FailedError(codes.TIMESTAMP_MISSING, reason)
 
 
 def _vouched(stamps: Sequence[Stamp], entries: Sequence[Found]) -> Vouched:
-    return Vouched(times=_times(stamps, entries), logs=_count(entries))
-
-
-def _times(stamps: Sequence[Stamp], entries: Sequence[Found]) -> tuple[SigningTime, ...]:
     stamped = tuple(SigningTime(at=stamp.at, clock=Clock.TIMESTAMP) for stamp in stamps)
-    return stamped + tuple(SigningTime(at=item.at, clock=Clock.LOG) for item in entries if item.at is not None)
-
-
-def _count(entries: Sequence[Found]) -> int:
-    return len({item.log.authority for item in entries})
+    logged = tuple(SigningTime(at=item.at, clock=Clock.LOG) for item in entries if item.at is not None)
+    return Vouched(times=stamped + logged, logs=len({item.log.authority for item in entries}))

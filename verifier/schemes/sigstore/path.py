@@ -29,10 +29,10 @@ def verified_chain(leaf: x509.Certificate, untrusted: Sequence[x509.Certificate]
     """The path above `leaf` to the authority's anchor at a time, or why there is none."""
     if not authority.validity.holds(at):  # 1
         return f"the authority was not in use at {at:%Y-%m-%d %H:%M:%S}Z"
-    if not _alive(leaf, at):
+    if not alive(leaf, at):
         return f"the certificate was not valid at {at:%Y-%m-%d %H:%M:%S}Z"
     for issuer, above in _issuers(authority):  # 3
-        if all(_alive(item, at) for item in (issuer, *above)):
+        if all(alive(item, at) for item in (issuer, *above)):
             path = _build(leaf, [], issuer, at)
             if not isinstance(path, str):
                 return [issuer, *above]
@@ -61,7 +61,8 @@ def _build(leaf: x509.Certificate, others: Sequence[x509.Certificate], anchor: x
         return first_line(error)
 
 
-def _alive(certificate: x509.Certificate, at: datetime) -> bool:
+def alive(certificate: x509.Certificate, at: datetime) -> bool:
+    """Whether a certificate is within its own life; both ends inclusive (RFC 5280, 4.1.2.5)."""
     return certificate.not_valid_before_utc <= at <= certificate.not_valid_after_utc
 
 

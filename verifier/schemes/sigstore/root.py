@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from verifier.model import codes
 from verifier.model.errors import MisuseError, first_line
-from verifier.signers.public import PublicKey, any_public_key, load_der_public_key
+from verifier.signers.public import PublicKey, any_public_key, load_der_public_key, public_der
 from verifier.trust.trusted_root import Authority, Log, Validity, read_trusted_root
 
 _ED25519_NOTE = b"\x0a\x01"
@@ -83,8 +83,7 @@ def _note_id(key: PublicKey, name: str) -> bytes:
         case ec.EllipticCurvePublicKey():
             return key.spki_sha256[:4]
         case _:
-            der = key.key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-            return hashlib.sha256(name.encode() + _RSA_NOTE + der).digest()[:4]
+            return hashlib.sha256(name.encode() + _RSA_NOTE + public_der(key)).digest()[:4]
 
 
 def load_certificate(der: bytes) -> x509.Certificate:

@@ -26,7 +26,7 @@ from msgspec import Struct
 
 from verifier.model import codes
 from verifier.model.errors import FailedError, first_line
-from verifier.schemes.sigstore.path import is_ca, verified_chain
+from verifier.schemes.sigstore.path import alive, is_ca, verified_chain
 from verifier.schemes.sigstore.root import ReadyAuthority, certificate_key, load_certificate
 from verifier.signers.public import PublicKey
 
@@ -190,7 +190,7 @@ def _leads_to(token: _Token, authority: ReadyAuthority) -> bool:  # 6
     others = [item for item in token.certificates if item != signer]
     path = verified_chain(signer, others, authority, token.at)
     # A root may name the signer's certificate itself.
-    return not isinstance(path, str) or (signer == authority.anchor and signer.not_valid_before_utc <= token.at <= signer.not_valid_after_utc)
+    return not isinstance(path, str) or (signer == authority.anchor and alive(signer, token.at))
 
 
 def _signature_hash(signer: Any) -> str:
