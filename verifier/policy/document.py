@@ -5,7 +5,7 @@ Requirements are a closed union; each carries where it stands (`place`), its win
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -248,8 +248,14 @@ def walk(requirement: Requirement) -> Iterator[Requirement]:
             return
 
 
+def requirements_of(policy: Policy, rules: Iterable[Rule]) -> Iterator[Requirement]:
+    """Every requirement of the baseline and of `rules`, with all below it."""
+    for tree in (*policy.baseline, *(rule.require for rule in rules)):
+        yield from walk(tree)
+
+
 def signers_of_summaries(policy: Policy) -> tuple[frozenset[str], frozenset[str]]:
     """The trust names that sign summaries, and those that sign charts; semantics 24 keeps them apart."""
-    nodes = [node for tree in (*policy.baseline, *(rule.require for rule in policy.rules)) for node in walk(tree) if isinstance(node, By)]
+    nodes = [node for node in requirements_of(policy, policy.rules) if isinstance(node, By)]
     summaries = frozenset(name for node in nodes if isinstance(node, Verified) for name in node.by)
     return summaries, frozenset(name for node in nodes if not isinstance(node, Verified) for name in node.by)

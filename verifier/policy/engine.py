@@ -27,7 +27,7 @@ from verifier.policy.attestations import check_attested
 from verifier.policy.case import Case, asked_reference, asked_repository
 from verifier.policy.claims import attributed
 from verifier.policy.conditions import check_binding, check_chart, check_digest
-from verifier.policy.document import All, AnyOf, AtLeast, Attested, ChartIs, Denied, DigestIn, Policy, Requirement, Rule, Signed, Verified, walk
+from verifier.policy.document import All, AnyOf, AtLeast, Attested, ChartIs, Denied, DigestIn, Policy, Requirement, Rule, Signed, Verified, requirements_of
 from verifier.policy.logic import all_of, any_of
 from verifier.policy.select import Selection, select_rule
 from verifier.policy.signatures import check_at_least, check_signed
@@ -195,8 +195,7 @@ def _warnings(check: Check, facts: Facts) -> Iterator[str]:
 
 def _valid_until(policy: Policy, rule: Rule | None, facts: Facts, now: datetime) -> datetime | None:  # 5
     moments: list[datetime] = []
-    trees = [*policy.baseline, *([rule.require] if rule else [])]
-    for requirement in (node for tree in trees for node in walk(tree)):
+    for requirement in requirements_of(policy, [rule] if rule else []):
         moments += requirement.window.edges
         if isinstance(requirement, Verified):
             moments += [moment for claim in facts.claims for moment in ends(requirement, claim)]

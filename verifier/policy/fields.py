@@ -57,6 +57,11 @@ class Fields:
         return self.node.items
 
 
+def named(node: Node, what: str) -> Fields:
+    """A mapping whose keys are names of the user's own."""
+    return Fields(node, what, tuple(node.items) if isinstance(node, YamlMapping) else ())
+
+
 def text(node: Node) -> str:
     """Text that is not empty."""
     if not isinstance(node, Scalar) or not isinstance(node.value, str) or not node.text.strip():

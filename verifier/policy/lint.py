@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from verifier.policy.document import All, AnyOf, AtLeast, Attested, By, ChartIs, DigestIn, Policy, Requirement, Rule, Signed, Verified, walk
+from verifier.policy.document import All, AnyOf, AtLeast, Attested, By, ChartIs, DigestIn, Policy, Requirement, Rule, Signed, Verified, requirements_of, walk
 
 
 def lint(policy: Policy) -> list[str]:
@@ -72,8 +72,7 @@ def _conditions(chart: ChartIs) -> str:
 
 
 def _unused_trust(policy: Policy) -> Iterator[str]:
-    trees = [*policy.baseline, *(rule.require for rule in policy.rules)]
-    used = {name for tree in trees for node in walk(tree) if isinstance(node, By) for name in node.by}
+    used = {name for node in requirements_of(policy, policy.rules) if isinstance(node, By) for name in node.by}
     for entry in policy.trust:
         if entry.name not in used:
             yield f"trust name {entry.name!r} is used by no rule"

@@ -29,7 +29,7 @@ from verifier.policy.document import (
     Verified,
     Window,
 )
-from verifier.policy.fields import Fields, boolean, duration, fail, moment, one_of, pattern, positive, sequence, text, texts
+from verifier.policy.fields import Fields, boolean, duration, fail, moment, named, one_of, pattern, positive, sequence, text, texts
 from verifier.policy.identity import Pattern
 
 _KINDS = ("signed", "attested", "verified", "digest", "chart", "all", "any", "atLeast")
@@ -141,8 +141,8 @@ def _signed(node: Node, names: Names, place: str, common: tuple[Window, Action])
         by=_by(fields, names),
         forms=DEFAULT_FORMS | extra,
         bind_repository=fields.optional("bind", one_of("repository")) is not None,
-        expired_keys=fields.get("expiredKeys", one_of("allow", "deny"), "deny") == "allow",
-        retired_keys=fields.get("retiredKeys", one_of("allow", "deny"), "deny") == "allow",
+        expired_keys=_allowed(fields, "expiredKeys"),
+        retired_keys=_allowed(fields, "retiredKeys"),
         place=place,
         window=common[0],
         action=common[1],
@@ -160,6 +160,16 @@ def _by(fields: Fields, names: Names) -> tuple[str, ...]:
     return by
 
 
+def _allowed(fields: Fields, key: str) -> bool:
+    return fields.get(key, one_of("allow", "deny"), "deny") == "allow"
+
+
+def _check_no_keyring(fields: Fields, by: tuple[str, ...], names: Names, what: str) -> None:
+    for name in by:
+        if names.kinds[name] is TrustKind.OPENPGP:
+            fail(fields.need("by"), f"{name} is an OpenPGP keyring, and {what} are signed with keys or keyless")
+
+
 def _attested(node: Node, names: Names, place: str, common: tuple[Window, Action]) -> Attested:
     fields = Fields(node, "attested", _ATTESTED)
     by, written = _by(fields, names), text(fields.need("type"))
@@ -168,19 +178,17 @@ def _attested(node: Node, names: Names, place: str, common: tuple[Window, Action
         fail(fields.need("type"), f"{written[:60]!r} is not a predicate type; write its URI or one of: {', '.join(TYPES)}")
     if uri == SUMMARY:
         fail(fields.need("type"), "a verification summary satisfies only `verified`, which says whose decision it must be")
-    for name in by:
-        if names.kinds[name] is TrustKind.OPENPGP:
-            fail(fields.need("by"), f"{name} is an OpenPGP keyring, and attestations are signed with keys or keyless")
-    named = [key for key in _BUILD if fields.has(key)]
-    if named and uri not in PROVENANCE:
-        fail(fields.need(named[0]), f"{named[0]} is a condition on build provenance, and {written} is none")
+    _check_no_keyring(fields, by, names, "attestations")
+    conditions = [key for key in _BUILD if fields.has(key)]
+    if conditions and uri not in PROVENANCE:
+        fail(fields.need(conditions[0]), f"{conditions[0]} is a condition on build provenance, and {written} is none")
     return Attested(
         by=by,
         predicate_type=uri,
-        build=_build(fields) if named else None,
+        build=_build(fields) if conditions else None,
         bind_repository=fields.optional("bind", one_of("repository")) is not None,
-        expired_keys=fields.get("expiredKeys", one_of("allow", "deny"), "deny") == "allow",
-        retired_keys=fields.get("retiredKeys", one_of("allow", "deny"), "deny") == "allow",
+        expired_keys=_allowed(fields, "expiredKeys"),
+        retired_keys=_allowed(fields, "retiredKeys"),
         place=place,
         window=common[0],
         action=common[1],
@@ -190,9 +198,7 @@ def _attested(node: Node, names: Names, place: str, common: tuple[Window, Action
 def _verified(node: Node, names: Names, place: str, common: tuple[Window, Action]) -> Verified:
     fields = Fields(node, "verified", _VERIFIED)
     by = _by(fields, names)
-    for name in by:
-        if names.kinds[name] is TrustKind.OPENPGP:
-            fail(fields.need("by"), f"{name} is an OpenPGP keyring, and summaries are signed with keys or keyless")
+    _check_no_keyring(fields, by, names, "summaries")
     return Verified(
         by=by,
         verifier=text(fields.need("verifier")),
@@ -228,8 +234,7 @@ def _repository_url(node: Node) -> str:
 
 
 def _parameters(node: Node) -> tuple[tuple[str, Pattern], ...]:
-    fields = Fields(node, "parameters", tuple(getattr(node, "items", {})))
-    return tuple((path, pattern(inner)) for path, inner in sorted(fields.items().items()))
+    return tuple((path, pattern(inner)) for path, inner in sorted(named(node, "parameters").items().items()))
 
 
 def _reviewed(node: Node) -> tuple[ReviewedDigest, ...]:

@@ -7,7 +7,7 @@ import re
 from verifier.formats.yaml import Node, Scalar
 from verifier.model.claim import CERTIFICATE_CLAIMS, SanType
 from verifier.policy.document import RootEntry, TrustEntry, TrustKind
-from verifier.policy.fields import Fields, boolean, count, duration, fail, moment, one_of, pattern, sequence, text
+from verifier.policy.fields import Fields, boolean, count, duration, fail, moment, named, one_of, pattern, sequence, text
 from verifier.policy.identity import GITHUB_ISSUER, How, Identity, Pattern, compiles, repository_host, san_type
 from verifier.trust.anchors import PUBLIC_GOOD, Thresholds
 
@@ -34,7 +34,7 @@ def _named(top: Fields, key: str) -> list[tuple[str, Node]]:
     if not top.has(key):
         return []
     node = top.need(key)
-    fields = Fields(node, key, tuple(getattr(node, "items", {})))
+    fields = named(node, key)
     for name in fields.items():
         if not _NAME.fullmatch(name):
             fail(fields.node.keys[name], f"{name[:80]!r} is not a name (letters, digits, '.', '_', '-')")
