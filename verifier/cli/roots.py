@@ -52,10 +52,11 @@ def update(name: str, tuf_url: str, tuf_root: str | None, ca_file: str | None) -
         raise MisuseError(codes.USAGE, "a TUF repository is read over https")
     if name == PUBLIC_GOOD and tuf_url != PUBLIC_GOOD_TUF and tuf_root is None:
         raise MisuseError(codes.USAGE, "a mirror needs --tuf-root FILE, or --name for another instance")
-    transport = HttpTransport(egress=Egress(allow_private=True), tls=TlsSettings(ca_file=ca_file or load_settings(os.environ).ca_file))
+    settings = load_settings(os.environ)
+    transport = HttpTransport(egress=Egress(allow_private=True), tls=TlsSettings(ca_file=ca_file or settings.ca_file))
     repository = Repository(name=name, url=tuf_url, root=Path(tuf_root) if tuf_root else None)
     try:
-        root = update_root(repository, load_settings(os.environ).roots, transport)
+        root = update_root(repository, settings.roots, transport)
     except FailedError as error:
         report_error(error)
         return 1

@@ -62,14 +62,15 @@ class TrustFlags(Struct, frozen=True, kw_only=True):
 
     def load(self, targets: Sequence[AnyReference]) -> LoadedPolicy:
         """The policy file, or the ad hoc policy for these targets; raises MisuseError."""
-        path = self.policy or (None if self.given else load_settings(os.environ).policy)
+        settings = load_settings(os.environ)
+        path = self.policy or (None if self.given else settings.policy)
         if path and self.given:
             raise MisuseError(codes.USAGE, "give --policy or trust flags, not both")
         if path:
-            return load(Path(path), load_settings(os.environ).roots)
+            return load(Path(path), settings.roots)
         if not self.given:
             raise MisuseError(codes.NO_POLICY, "nothing says what to trust")
-        return with_trust(_policy(self, targets), base=Path(), stored_roots=load_settings(os.environ).roots)
+        return with_trust(_policy(self, targets), base=Path(), stored_roots=settings.roots)
 
 
 def trust_options(command: _F) -> _F:
@@ -161,9 +162,7 @@ def _keyless_entry(flags: TrustFlags) -> TrustEntry:
     if repository is None and repository_host(issuer) is not None:
         raise MisuseError(codes.USAGE, "say --certificate-source-repository: a reusable workflow's identity is shared by all who call it")
     identity = Identity(issuer=issuer, san=pattern, san_type=kind, source_repository=repository)
-    return TrustEntry(
-        name="identity", kind=TrustKind.KEYLESS, identity=identity, root=_ROOT if flags.trusted_root else PUBLIC_GOOD, place="--certificate-identity"
-    )
+    return TrustEntry(name="identity", kind=TrustKind.KEYLESS, identity=identity, root=_root_name(flags), place="--certificate-identity")
 
 
 def _openpgp_entry(flags: TrustFlags, path: str, index: int) -> TrustEntry:

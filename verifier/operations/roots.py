@@ -21,8 +21,8 @@ from verifier.operations.resolve import read_local
 from verifier.policy.document import RootEntry
 from verifier.trust.anchors import PUBLIC_GOOD
 from verifier.trust.built_in import AS_OF, public_good_root, public_good_signing_config
+from verifier.trust.trusted_root import CLIENT_TRUST
 
-_TRUST_CONFIG = "application/vnd.dev.sigstore.clienttrustconfig.v0.1+json"
 _API_VERSION, _KIND = "verifier/v1", "TrustedRootSnapshot"
 
 
@@ -36,11 +36,16 @@ class Root(Struct, frozen=True, kw_only=True):
     signing_config: bytes | None = None
 
     @property
-    def trust_config(self) -> bytes:
-        """Root and services as a ClientTrustConfig; raises MisuseError `trust-invalid` where no services are known."""
+    def services(self) -> bytes:
+        """The signing config; raises MisuseError `trust-invalid` where none is known."""
         if self.signing_config is None:
             raise MisuseError(codes.TRUST_INVALID, f"the root {self.name} comes without a signing config; give a --trust-config FILE")
-        value = {"mediaType": _TRUST_CONFIG, "trustedRoot": json.loads(self.data), "signingConfig": json.loads(self.signing_config)}
+        return self.signing_config
+
+    @property
+    def trust_config(self) -> bytes:
+        """Root and services as a ClientTrustConfig; raises MisuseError `trust-invalid` where no services are known."""
+        value = {"mediaType": CLIENT_TRUST, "trustedRoot": json.loads(self.data), "signingConfig": json.loads(self.services)}
         return dump_json(value)
 
 
@@ -109,6 +114,6 @@ def read_trust_config(path: Path) -> Root:
     except FailedError as error:
         raise MisuseError(codes.TRUST_INVALID, error.reason, where=str(path)) from error
     root, services = value.get("trustedRoot"), value.get("signingConfig")
-    if value.get("mediaType") != _TRUST_CONFIG or not isinstance(root, dict) or not isinstance(services, dict):
-        raise MisuseError(codes.TRUST_INVALID, f"not a {_TRUST_CONFIG} with trustedRoot and signingConfig", where=str(path))
+    if value.get("mediaType") != CLIENT_TRUST or not isinstance(root, dict) or not isinstance(services, dict):
+        raise MisuseError(codes.TRUST_INVALID, f"not a {CLIENT_TRUST} with trustedRoot and signingConfig", where=str(path))
     return Root(name=path.name, data=dump_json(root), source=str(path), as_of=None, signing_config=dump_json(services))

@@ -91,13 +91,13 @@ def sign_reference(
 ) -> Signed:
     """Sign a chart in a registry or layout and attach the signature."""
     target, pinned, artifact = _signable(reference, connections, chart, seconds)
+    subject = pinned.fetched.descriptor
     if signing.sign_text is not None:
-        payload, media_type = signing.sign_text(write_provenance(artifact.facts, artifact.archive_digest)), HELM_PROVENANCE
-        extra = {}
+        media_type = HELM_PROVENANCE
+        attached = attach(target, subject, signing.sign_text(write_provenance(artifact.facts, artifact.archive_digest)), media_type, {})
     else:
-        payload, media_type = _bundle(signing, write_sign_statement(pinned.fetched.digest, name=_name(artifact))), BUNDLE
-        extra = {"dev.sigstore.bundle.content": "dsse-envelope", "dev.sigstore.bundle.predicateType": SIGN_PREDICATE}
-    attached = attach(target, pinned.fetched.descriptor, payload, media_type, extra)
+        media_type = BUNDLE
+        attached = attach_bundle(target, subject, _bundle(signing, write_sign_statement(subject.digest, name=_name(artifact))), SIGN_PREDICATE)
     tag = write_legacy(target, pinned.fetched.digest, _repository(artifact), signing.sign_message) if signing.sign_message is not None else None
     return Signed(target=str(artifact.reference), digest=pinned.fetched.digest, signature=str(attached), media_type=media_type, legacy_tag=tag)
 
@@ -111,6 +111,12 @@ def _signable(reference: Reference | LayoutReference, connections: Connections, 
     artifact = read_chart(pinned)  # 2
     _check_same(artifact, chart, reference)  # 1
     return target, pinned, artifact
+
+
+def attach_bundle(target: Target, subject: Descriptor, bundle: bytes, predicate_type: str) -> Digest:
+    """Attach a bundle around a statement of a type, as cosign does; raises InconclusiveError `attachment-lost`."""
+    annotations = {"dev.sigstore.bundle.content": "dsse-envelope", "dev.sigstore.bundle.predicateType": predicate_type}
+    return attach(target, subject, bundle, BUNDLE, annotations)
 
 
 def attach(target: Target, subject: Descriptor, payload: bytes, media_type: str, annotations: dict[str, str]) -> Digest:
@@ -134,9 +140,7 @@ def attest_reference(
     """Sign a statement about a chart in a registry or layout, and attach it; the same checks as for a signature."""
     target, pinned, artifact = _signable(reference, connections, chart, _ATTEST_SECONDS)
     statement = write_statement(pinned.fetched.digest, predicate.type, predicate.value, name=_name(artifact))
-    payload = _bundle(signing, statement)
-    extra = {"dev.sigstore.bundle.content": "dsse-envelope", "dev.sigstore.bundle.predicateType": predicate.type}
-    attached = attach(target, pinned.fetched.descriptor, payload, BUNDLE, extra)
+    attached = attach_bundle(target, pinned.fetched.descriptor, _bundle(signing, statement), predicate.type)
     return Signed(target=str(artifact.reference), digest=pinned.fetched.digest, signature=str(attached), media_type=BUNDLE)
 
 
@@ -155,9 +159,7 @@ def logged_signer(key: SigningKey, root: Root, transport: Transport) -> SignStat
     """A function that signs statements with a key and has the root's own log hold them."""
     from verifier.schemes.sigstore.sign import sign_logged
 
-    if root.signing_config is None:
-        raise MisuseError(codes.TRUST_INVALID, f"the root {root.name} comes without a signing config; give a --trust-config FILE")
-    config = read_signing_config(root.signing_config, datetime.now(UTC), where=root.source)
+    config = read_signing_config(root.services, datetime.now(UTC), where=root.source)
     anchor = Anchor(name=root.name, kind=ROOT, data=root.data)
 
     def post(url: str, kind: str, body: bytes) -> tuple[int, bytes]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from verifier import __version__
-from verifier.attest.bundle import MEDIA_TYPE as BUNDLE
 from verifier.attest.statement import write_statement
 from verifier.attest.summary import SUMMARY, Summary, write_summary
 from verifier.model import codes
@@ -21,7 +20,7 @@ from verifier.model.errors import MisuseError
 from verifier.model.reference import LayoutReference, Reference
 from verifier.net.deadline import Deadline
 from verifier.operations.connections import Connections
-from verifier.operations.signing import SignStatement, attach
+from verifier.operations.signing import SignStatement, attach_bundle
 
 _SECONDS = 120.0
 
@@ -57,8 +56,7 @@ def attach_summary(decision: Decision, verifier_id: str, sign: SignStatement, co
         digest, SUMMARY, write_summary(summary, __version__), name=f"oci://{artifact.reference.registry}/{artifact.reference.repository}"
     )
     target = connections.target(reference, Deadline.after(_SECONDS))
-    extra = {"dev.sigstore.bundle.content": "dsse-envelope", "dev.sigstore.bundle.predicateType": SUMMARY}
-    return attach(target, target.manifest(digest).descriptor, sign(statement), BUNDLE, extra)
+    return attach_bundle(target, target.manifest(digest).descriptor, sign(statement), SUMMARY)
 
 
 def _leaned_on(decision: Decision) -> Iterator[str]:

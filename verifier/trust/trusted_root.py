@@ -21,7 +21,7 @@ _MEDIA_TYPES = (
     "application/vnd.dev.sigstore.trustedroot+json;version=0.2",
     "application/vnd.dev.sigstore.trustedroot.v0.2+json",
 )
-_CLIENT_TRUST = "application/vnd.dev.sigstore.clienttrustconfig.v0.1+json"
+CLIENT_TRUST = "application/vnd.dev.sigstore.clienttrustconfig.v0.1+json"
 
 
 class Validity(Struct, frozen=True):
@@ -70,7 +70,7 @@ def read_trusted_root(data: bytes, *, where: str) -> TrustedRoot:
         if len(data) > limits.TRUSTED_ROOT_BYTES:
             raise FailedError(codes.JSON_INVALID, f"larger than {limits.TRUSTED_ROOT_BYTES} bytes")
         value = Message(parse_object(data, where=where), "the trusted root", codes.JSON_INVALID, where)
-        if value.text("mediaType") == _CLIENT_TRUST:
+        if value.text("mediaType") == CLIENT_TRUST:
             value = value.need("trustedRoot")
         if value.text("mediaType") not in _MEDIA_TYPES:
             value.refuse(f"has mediaType {value.text('mediaType')[:100]!r}, expected {_MEDIA_TYPES[0]!r} or its 0.2")

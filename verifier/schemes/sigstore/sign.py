@@ -22,8 +22,12 @@ if TYPE_CHECKING:
 
 def sign_statement(statement: bytes, key: SigningKey) -> bytes:
     """The bundle around an in-toto statement."""
-    envelope = Envelope(payload_type=IN_TOTO, payload=statement, signature=key.sign(pae(IN_TOTO, statement)))
+    envelope = _envelope(statement, key)
     return write_bundle(Bundle(content=envelope, material=PublicKeyHint(key.public.hint)))
+
+
+def _envelope(statement: bytes, key: SigningKey) -> Envelope:
+    return Envelope(payload_type=IN_TOTO, payload=statement, signature=key.sign(pae(IN_TOTO, statement)))
 
 
 def sign_logged(statement: bytes, key: SigningKey, config: SigningConfig, anchor: Anchor, post: Post) -> bytes:
@@ -36,7 +40,7 @@ def sign_logged(statement: bytes, key: SigningKey, config: SigningConfig, anchor
 
     if not config.logs:
         raise MisuseError(codes.TRUST_INVALID, "the trust configuration names no transparency log")
-    envelope = Envelope(payload_type=IN_TOTO, payload=statement, signature=key.sign(pae(IN_TOTO, statement)))
+    envelope = _envelope(statement, key)
     stamps = tuple(request_timestamp(envelope.signature, service, post) for service in config.timestamp_authorities[:1])
     entry = log_envelope(envelope, key.public, config.logs[0], post)
     bundle = Bundle(content=envelope, material=PublicKeyHint(key.public.hint), entries=(entry,), timestamps=stamps)
