@@ -8,17 +8,15 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.peers import BIN
 from tests.support.charts import archive
+from tests.support.servers import free_port, start, stop
 from tests.support.signers import pair, pgp
 from tests.support.world import connect, publish, sign
 from verifier.charts.archive import read_archive
@@ -59,29 +57,9 @@ class Stage:
 
     def start(self, *command: object, url: str) -> subprocess.Popen[bytes]:
         """Start a server, and wait until `url` answers in any way."""
-        environment = {"PATH": os.environ["PATH"], "HOME": str(self.work / "home"), "OTEL_TRACES_EXPORTER": "none"}
-        log = (self.work / f"{Path(str(command[0])).name}.log").open("wb")
-        process = subprocess.Popen([str(item) for item in command], stdout=log, stderr=log, env=environment, cwd=self.work)
+        process = start(command, url, self.work, home=self.work / "home")
         self.processes.append(process)
-        for _ in range(400):
-            if process.poll() is not None:
-                raise RuntimeError(f"{command[0]} ended: {Path(log.name).read_text()[-500:]}")
-            try:
-                urllib.request.urlopen(url, timeout=2).close()
-            except urllib.error.HTTPError:
-                return process
-            except OSError:
-                time.sleep(0.05)
-            else:
-                return process
-        raise RuntimeError(f"{command[0]} did not start")
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+        return process
 
 
 @contextlib.contextmanager
@@ -98,9 +76,7 @@ def staged(work: Path) -> Iterator[Stage]:
         if (work / "g").is_dir():
             stage.run("gpgconf", "--homedir", "g", "--kill", "all")
         for process in stage.processes:
-            process.terminate()
-        for process in stage.processes:
-            process.wait(20)
+            stop(process)
 
 
 def _install(work: Path) -> None:

@@ -6,10 +6,7 @@ import contextlib
 import json
 import os
 import shutil
-import socket
 import subprocess
-import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +16,8 @@ import pytest
 
 from tests.peers import find, obtainable
 from tests.support.charts import chart_yaml
+from tests.support.cli import run
+from tests.support.servers import free_port, start, stop
 from verifier.registry.app import RegistryApp
 from verifier.registry.running import running
 from verifier.registry.store import RegistryStore
@@ -89,9 +88,7 @@ def serve(name: str, directory: Path) -> Iterator[str]:
         with running(RegistryApp(store)) as host:
             yield host
         return
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        host = f"127.0.0.1:{free.getsockname()[1]}"
+    host = f"127.0.0.1:{free_port()}"
     config: dict[str, Any] = {
         "version": 0.1,
         "log": {"level": "error", "accesslog": {"disabled": True}},
@@ -100,26 +97,11 @@ def serve(name: str, directory: Path) -> Iterator[str]:
     }
     path = directory / f"{name}.json"
     path.write_text(json.dumps(config))
-    environment = {"PATH": os.environ["PATH"], "OTEL_TRACES_EXPORTER": "none"}
-    process = subprocess.Popen([str(program(name)), "serve", str(path)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
+    process = start([program(name), "serve", path], f"http://{host}/v2/", directory)
     try:
-        _await(host, process)
         yield host
     finally:
-        process.terminate()
-        process.wait(20)
-
-
-def _await(host: str, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(300):
-        if process.poll() is not None:
-            raise AssertionError(f"the registry ended with {process.returncode}")
-        try:
-            with urllib.request.urlopen(f"http://{host}/v2/", timeout=2):
-                return
-        except OSError:
-            time.sleep(0.05)
-    raise AssertionError("the registry did not start")
+        stop(process)
 
 
 @pytest.fixture
@@ -138,6 +120,15 @@ def chart(tmp_path: Path) -> Path:
         "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: '{{ .Release.Name }}'}\ndata: {r: '{{ .Values.replicas }}'}\n"
     )
     return directory
+
+
+@pytest.fixture
+def pushed(any_registry: str, chart: Path, tmp_path: Path) -> str:
+    """A chart in a registry, as HOST/acme/web@DIGEST."""
+    assert run("package", str(chart), "-d", str(tmp_path)).status == 0
+    ran = run("push", str(tmp_path / "web-1.4.2.tgz"), f"oci://{any_registry}/acme")
+    assert ran.status == 0, ran.err
+    return f"{any_registry}/acme/web@{ran.out.split('digest  ')[1].strip()}"
 
 
 class Gpg:

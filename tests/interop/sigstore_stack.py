@@ -9,10 +9,7 @@ import base64
 import contextlib
 import hashlib
 import json
-import os
-import socket
 import struct
-import subprocess
 import threading
 import time
 import urllib.request
@@ -32,6 +29,7 @@ from cryptography.x509.oid import NameOID
 
 from tests.interop.conftest import program
 from tests.simulators.sigstore import b64, sign, spki
+from tests.support.servers import free_port, start, stop
 
 POISON = "1.3.6.1.4.1.11129.2.4.3"
 LOG_HOST = "localhost"
@@ -148,13 +146,6 @@ class Stack:
         }
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
-
-
 @contextlib.contextmanager
 def sigstore_stack(work: Path) -> Iterator[Stack]:
     """All of it, on loopback and free ports, until the block ends."""
@@ -168,45 +159,17 @@ def sigstore_stack(work: Path) -> Iterator[Stack]:
         ca = ("--ca=fileca", f"--fileca-cert={work / 'ca.pem'}", f"--fileca-key={work / 'ca.key'}", "--fileca-key-passwd=secret", "--fileca-watch=false")
         ct = (f"--ct-log-url={stack.issuer}", f"--ct-log-public-key-path={work / 'ct.pub'}", f"--config-path={work / 'fulcio.json'}")
         socket_path = f"--legacy-unix-domain-socket=@fulcio-{fulcio}"
-        ends.enter_context(_process(work, "fulcio-1.8.8", "serve", *local, *ca, *ct, socket_path))
+        _start(ends, work, f"{stack.fulcio}/api/v2/configuration", "fulcio-1.8.8", *local, *ca, *ct, socket_path)
         places = (f"--hostname={LOG_HOST}", f"--storage-dir={work / 'log'}", f"--signer-filepath={work / 'log.key'}", "--checkpoint-interval=1s")
         ports = (f"--http-port={rekor}", f"--grpc-port={free_port()}", f"--http-metrics-port={free_port()}")
-        ends.enter_context(_process(work, "rekor-2.3.0", "serve", *places, *ports))
+        _start(ends, work, f"{stack.rekor}/healthz", "rekor-2.3.0", *places, *ports)
         stamps = ("--host=127.0.0.1", f"--port={tsa}", "--timestamp-signer=memory", "--disable-ntp-monitoring", "--scheme=http")
-        ends.enter_context(_process(work, "timestamp-server-2.1.3", "serve", *stamps))
-        for url in (f"{stack.fulcio}/api/v2/configuration", f"{stack.rekor}/healthz", f"{stack.tsa}/ping"):
-            _await(url, work)
+        _start(ends, work, f"{stack.tsa}/ping", "timestamp-server-2.1.3", *stamps)
         yield stack
 
 
-@contextlib.contextmanager
-def _process(work: Path, name: str, *arguments: str) -> Iterator[None]:
-    environment = {"PATH": os.environ["PATH"], "HOME": str(work), "OTEL_TRACES_EXPORTER": "none"}
-    with (work / f"{name}.log").open("wb") as log:
-        process = subprocess.Popen([str(program(name)), *arguments], stdout=log, stderr=log, env=environment, cwd=work)
-    try:
-        yield
-    finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(20)
-
-
-def _await(url: str, work: Path) -> None:
-    for _ in range(200):
-        try:
-            urllib.request.urlopen(url, timeout=2).close()
-        except urllib.error.HTTPError:
-            return
-        except OSError:
-            time.sleep(0.1)
-        else:
-            return
-    logs = "\n".join(f"{path.name}: {path.read_text(errors='replace')[-800:]}" for path in work.glob("*.log"))
-    raise AssertionError(f"{url} does not answer\n{logs}")
+def _start(ends: contextlib.ExitStack, work: Path, url: str, name: str, *arguments: str) -> None:
+    ends.callback(stop, start([program(name), "serve", *arguments], url, work))
 
 
 def _write_keys(stack: Stack) -> None:

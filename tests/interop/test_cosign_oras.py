@@ -32,15 +32,6 @@ def cosign_sign(cosign: Peer, target: str) -> None:
     cosign("sign", "--signing-config", "nolog.json", "--key", "cosign.key", "-y", "--allow-http-registry", target, COSIGN_PASSWORD="secret")
 
 
-@pytest.fixture
-def pushed(any_registry: str, chart: Path, tmp_path: Path) -> str:
-    """A chart in a registry, as HOST/acme/web@DIGEST."""
-    assert run("package", str(chart), "-d", str(tmp_path)).status == 0
-    ran = run("push", str(tmp_path / "web-1.4.2.tgz"), f"oci://{any_registry}/acme")
-    assert ran.status == 0, ran.err
-    return f"{any_registry}/acme/web@{ran.out.split('digest  ')[1].strip()}"
-
-
 def test_we_verify_what_cosign_signs(cosign: Peer, pushed: str) -> None:
     public = str(cosign.home / "cosign.pub")
     assert run("verify", f"oci://{pushed}", "--key", public).status == 1

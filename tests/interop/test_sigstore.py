@@ -32,15 +32,6 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
             yield found
 
 
-@pytest.fixture
-def pushed(any_registry: str, chart: Path, tmp_path: Path) -> str:
-    """A chart in a registry, as HOST/acme/web@DIGEST."""
-    assert run("package", str(chart), "-d", str(tmp_path)).status == 0
-    ran = run("push", str(tmp_path / "web-1.4.2.tgz"), f"oci://{any_registry}/acme")
-    assert ran.status == 0, ran.err
-    return f"{any_registry}/acme/web@{ran.out.split('digest  ')[1].strip()}"
-
-
 def who(stack: Stack) -> tuple[str, ...]:
     return ("--certificate-identity", "alice@acme.test", "--certificate-oidc-issuer", stack.issuer, "--trusted-root", str(stack.work / "root.json"))
 
