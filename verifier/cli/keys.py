@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from verifier.cli.access import key_access
 from verifier.cli.options import echo
 from verifier.model import codes
 from verifier.model.errors import MisuseError
@@ -37,12 +38,24 @@ def generate(output: str) -> None:
 
 
 @keys.command("show")
-@click.argument("file", type=click.Path(dir_okay=False))
-def show_keys(file: str) -> None:
-    """Say what FILE holds: kind, fingerprint or key id, and what else is worth knowing."""
-    from verifier.operations.keys import describe_keys
+@click.argument("keyref")
+@click.option("--pem", is_flag=True, help="Print the public half of a key pair alone, as PEM: what a policy's `file:` holds.")
+@click.option("--passphrase-file", type=click.Path(dir_okay=False), help="With --pem and a private key: its passphrase or PIN (first line).")
+def show_keys(keyref: str, pem: bool, passphrase_file: str | None) -> None:
+    """Say what KEYREF names: kind, fingerprint or key id, and what else is worth knowing.
 
-    for line in describe_keys(Path(file)):
+    KEYREF is a trust file (public keys, OpenPGP keyrings) or a key that somebody keeps: awskms://, gcpkms://, azurekms://,
+    hashivault://, pkcs11: or k8s://NAMESPACE/SECRET.
+    """
+    from verifier.operations.keys import describe_key, describe_keys
+    from verifier.signers.keyref import is_remote, public_key
+    from verifier.signers.public import public_pem
+
+    if pem:
+        echo(public_pem(public_key(keyref, key_access(keyref, passphrase_file))).decode().rstrip())
+        return
+    lines = [describe_key(public_key(keyref, key_access(keyref, passphrase_file)))] if is_remote(keyref) else describe_keys(Path(keyref))
+    for line in lines:
         echo(f"{line.kind}  {line.name}  {safe(line.detail)}")
 
 

@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from verifier.cli.access import KEYREF_KINDS, key_access, read_passphrase
 from verifier.cli.options import Network, echo, network_options
 from verifier.model import codes
 from verifier.model.errors import FailedError, MisuseError
 from verifier.model.reference import FileReference, parse
 from verifier.operations.resolve import read_local
 from verifier.operations.signing import Signing, SignStatement, SignText
-from verifier.settings import key_password, load_settings
+from verifier.settings import load_settings
 
 if TYPE_CHECKING:
     from verifier.operations.roots import Root
     from verifier.signers.key import SigningKey
 
 _F = TypeVar("_F", bound=Callable[..., Any])
-_PASSPHRASE_BYTES = 4096
 _TOKEN_BYTES = 64 * 1024
 
 
@@ -35,14 +35,14 @@ def _sigstore_options(command: _F) -> _F:
 
 
 _SIGSTORE = (
-    click.option("--key", metavar="KEYREF", help="Sign with this private key: a PEM file, cosign's encrypted PEM, or env://NAME."),
+    click.option("--key", metavar="KEYREF", help=f"Sign with this private key: {KEYREF_KINDS}."),
     click.option("--tlog-upload", is_flag=True, help="With --key: have the instance's transparency log hold the signature."),
     click.option("--keyless", is_flag=True, help="Sign with a short-lived certificate for an identity token (Fulcio)."),
     click.option(
         "--identity-token-file", type=click.Path(dir_okay=False), help="The identity token, instead of SIGSTORE_ID_TOKEN, the CI's own, or a browser."
     ),
     click.option("--trust-config", type=click.Path(dir_okay=False), help="Another sigstore instance than the public one (ClientTrustConfig)."),
-    click.option("--passphrase-file", type=click.Path(dir_okay=False), help="The key's passphrase (first line), instead of VERIFIER_PASSWORD."),
+    click.option("--passphrase-file", type=click.Path(dir_okay=False), help="The key's passphrase or PIN (first line), instead of VERIFIER_PASSWORD."),
 )
 
 
@@ -186,10 +186,9 @@ def statement_signer(keyref: str) -> SignStatement:
 
 
 def _signing_key(keyref: str, passphrase_file: str | None) -> SigningKey:
-    from verifier.signers.key import is_encrypted, parse_signing_key, read_keyref
+    from verifier.signers.keyref import open_key
 
-    data = read_keyref(keyref)
-    return parse_signing_key(data, _password(passphrase_file, keyref, ask=is_encrypted(data)), where=keyref)
+    return open_key(keyref, key_access(keyref, passphrase_file))
 
 
 def openpgp_signer(keyref: str, passphrase_file: str | None) -> SignText:
@@ -197,16 +196,6 @@ def openpgp_signer(keyref: str, passphrase_file: str | None) -> SignText:
     from verifier.schemes.openpgp.sign import load_openpgp_key, sign_text
 
     key = load_openpgp_key(keyref)
-    password = _password(passphrase_file, keyref, ask=False)
+    password = read_passphrase(passphrase_file, keyref, ask=False)
     signer: Callable[[str], bytes] = lambda text: sign_text(text, key, passphrase=password.decode() if password is not None else None)  # noqa: E731
     return signer
-
-
-def _password(path: str | None, what: str, *, ask: bool) -> bytes | None:
-    if path is not None:
-        return (read_local(Path(path), _PASSPHRASE_BYTES).splitlines() or [b""])[0]
-    given = key_password(os.environ)
-    if given is None and ask and sys.stdin.isatty():
-        answer: str = click.prompt(f"Passphrase for {what}", hide_input=True, default="", show_default=False, err=True)
-        return answer.encode()
-    return given

@@ -13,7 +13,9 @@ from typing import Any, TypeVar
 
 import click
 from msgspec import Struct
+from msgspec.structs import replace
 
+from verifier.cli.access import key_access
 from verifier.cli.options import grouped
 from verifier.model import codes
 from verifier.model.errors import MisuseError
@@ -83,7 +85,9 @@ _OPTIONS = (
     click.option("--openpgp-keyring", multiple=True, help="Trust OpenPGP keys of this keyring (binary, armored or .kbx)."),
     click.option("--openpgp-fingerprint", multiple=True, help="The primary key that is meant; may be repeated."),
     click.option("--openpgp-any-key", is_flag=True, help="Any key of the keyring is meant."),
-    click.option("--key", multiple=True, metavar="KEYREF", help="Trust this public key: a PEM file or env://NAME."),
+    click.option(
+        "--key", multiple=True, metavar="KEYREF", help="Trust this public key: a PEM file, env://NAME, or a KEYREF that is asked for its public half."
+    ),
     click.option("--require-tlog", is_flag=True, help="A key's signature must lie in a transparency log."),
     click.option("--certificate-identity", metavar="IDENTITY", help="Trust this keyless identity (a URL or an e-mail address)."),
     click.option("--certificate-identity-regexp", metavar="RE2", help="The same as a regular expression that matches the whole identity."),
@@ -133,8 +137,14 @@ def _roots(flags: TrustFlags, entries: Sequence[TrustEntry]) -> tuple[RootEntry,
 
 
 def _key_entry(flags: TrustFlags, path: str, index: int) -> TrustEntry:
+    """A key that somebody keeps is asked for now, before anything is verified; the decision names its digest (ADR 9)."""
+    from verifier.signers.keyref import is_remote, public_key
+    from verifier.signers.public import public_pem
+
     root = _root_name(flags) if flags.require_tlog else None
-    return TrustEntry(name=f"key-{index}", kind=TrustKind.KEY, path=path, place=f"--key {path}", root=root, tlog_required=flags.require_tlog)
+    inline = public_pem(public_key(path, key_access(path))).decode() if is_remote(path) else None
+    entry = TrustEntry(name=f"key-{index}", kind=TrustKind.KEY, path=path, place=f"--key {path}", root=root, tlog_required=flags.require_tlog)
+    return entry if inline is None else replace(entry, path=None, inline=inline)
 
 
 def _root_name(flags: TrustFlags) -> str:

@@ -61,6 +61,7 @@ KEY_INVALID = _misuse("key-invalid", "Give a private key as PEM (P-256, P-384, P
 KEY_UNSUPPORTED = _misuse("key-unsupported", "Use an ECDSA P-256, P-384, P-521 or an RSA 2048-4096 key.")
 PASSPHRASE_WRONG = _misuse("passphrase-wrong", "Set VERIFIER_PASSWORD (or COSIGN_PASSWORD) to the key's passphrase, or give it in a file.")
 SIGNING_FAILED = _misuse("signing-failed", "The key could not sign; nothing was written. Check the key, its passphrase and its expiry.")
+EXTRA_MISSING = _misuse("extra-missing", "Install the extra that is named: pip install 'helm-verifier[NAME]'.")
 TOKEN_INVALID = _misuse(
     "token-invalid", "Give a current identity token for the audience `sigstore`: SIGSTORE_ID_TOKEN, --identity-token-file, or your CI's own."
 )
@@ -188,6 +189,10 @@ OVERLOADED = _inconclusive("overloaded", "The service has too many requests in h
 ATTACHMENT_LOST = _inconclusive("attachment-lost", "The registry does not show what was just attached; run the command again.")
 SIGNING_SERVICE_FAILED = _inconclusive(
     "signing-service-failed", "The CA, log or timestamp authority refused or did not answer; nothing was attached, and the command can be repeated."
+)
+KEY_UNAVAILABLE = _inconclusive(
+    "key-unavailable",
+    "Who keeps the key refused, does not know it, or did not answer; check the key's name, your credentials and their rights. Nothing was attached.",
 )
 INTERNAL = _inconclusive("internal", "A fault of ours; nothing was decided. Report it with the server's log.")
 UNSUPPORTED = _inconclusive("unsupported", "The registry does not offer this operation.")

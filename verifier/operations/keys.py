@@ -13,6 +13,7 @@ from verifier.operations.resolve import read_local
 
 if TYPE_CHECKING:
     from verifier.schemes.openpgp.certificates import Certificate
+    from verifier.signers.public import PublicKey
 
 
 class KeyLine(Struct, frozen=True, kw_only=True):
@@ -41,9 +42,13 @@ def describe_keys(path: Path) -> list[KeyLine]:
     if b"-----BEGIN PUBLIC KEY-----" in data:
         from verifier.signers.public import load_public_key
 
-        key = load_public_key(data)
-        return [KeyLine(kind="key", name=key.key_id, detail=key.algorithm)]
+        return [describe_key(load_public_key(data))]
     return [_certificate_line(certificate) for certificate in read_certificates(path)]
+
+
+def describe_key(key: PublicKey) -> KeyLine:
+    """A public key in one line."""
+    return KeyLine(kind="key", name=key.key_id, detail=key.algorithm)
 
 
 def generate_pair(prefix: Path, password: bytes, *, force: bool = False) -> tuple[Path, Path]:

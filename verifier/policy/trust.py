@@ -93,7 +93,7 @@ def _key(name: str, fields: Fields, roots: set[str]) -> TrustEntry:
     return TrustEntry(
         name=name,
         kind=TrustKind.KEY,
-        path=fields.optional("file", text),
+        path=fields.optional("file", _key_file),
         inline=fields.optional("pem", text),
         not_before=not_before,
         not_after=not_after,
@@ -101,6 +101,14 @@ def _key(name: str, fields: Fields, roots: set[str]) -> TrustEntry:
         tlog_required=required,
         place=f"trust.{name}",
     )
+
+
+def _key_file(node: Node) -> str:
+    """A policy holds no key that somebody must be asked for: deciding sends no packet beyond the registry (ADR 9)."""
+    written = text(node)
+    if ("://" in written and not written.startswith("env://")) or written.startswith("pkcs11:"):
+        fail(node, "write the key's public half into a file: verifier keys show --pem KEYREF > ci.pub")
+    return written
 
 
 def _keyless(name: str, fields: Fields, roots: set[str]) -> TrustEntry:

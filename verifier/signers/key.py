@@ -1,4 +1,4 @@
-"""A signing key by its KEYREF: a file (PEM, or cosign's encrypted PEM) or `env://NAME`."""
+"""Private keys in memory, from a file (PEM, or cosign's encrypted PEM) or `env://NAME`; keys that lie elsewhere: keyref.py."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from verifier.signers.cosign_key import decrypt_key, encrypt_key, is_cosign_key
 from verifier.signers.public import PublicKey, checked_public_key, hash_for
 
 AnyPrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
-_REMOTE = ("awskms://", "gcpkms://", "azurekms://", "hashivault://", "pkcs11:", "k8s://")
 
 
 class SigningKey(Protocol):
@@ -51,9 +50,7 @@ class LocalKey(Struct, frozen=True):
 
 
 def read_keyref(keyref: str) -> bytes:
-    """The bytes behind a KEYREF, private or public; raises MisuseError `key-unsupported`, `key-invalid`, `file-unreadable`."""
-    if keyref.startswith(_REMOTE):
-        raise MisuseError(codes.KEY_UNSUPPORTED, "keys in a KMS, an HSM or a cluster are not supported by this version", where=keyref.split("://")[0])
+    """The bytes of a file or variable, private or public; raises MisuseError `key-invalid` or `file-unreadable`."""
     if keyref.startswith("env://"):
         name = keyref.removeprefix("env://")
         if not (value := os.environ.get(name)):

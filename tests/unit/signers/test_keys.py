@@ -56,8 +56,6 @@ def test_keys_that_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert refused(str(tmp_path / "pub")) == "key-invalid"
     assert refused(str(tmp_path / "missing")) == "file-unreadable"
     assert refused("env://NOT_SET") == "key-invalid"
-    for remote in ("awskms://x", "gcpkms://x", "azurekms://x", "hashivault://x", "pkcs11:x", "k8s://a/b"):
-        assert refused(remote) == "key-unsupported"
 
 
 def test_encrypted_pem(tmp_path: Path) -> None:
