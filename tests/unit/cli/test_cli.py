@@ -204,7 +204,7 @@ MISUSE = {
     "sign with two keys": (("sign", "web-1.4.2.tgz", "--key", "ci.key", "--openpgp-key", "team.key"), "usage"),
     "sign a bare tag": (("sign", "oci://reg.test/acme/web:1.4.2", "--key", "ci.key"), "tag-needs-chart"),
     "sign with a public key": (("sign", "web-1.4.2.tgz", "--key", "ci.pub"), "key-invalid"),
-    "sign with an unknown kind of key": (("sign", "web-1.4.2.tgz", "--key", "gitlab://acme/charts"), "key-unsupported"),
+    "sign with an unknown kind of key": (("sign", "web-1.4.2.tgz", "--key", "gitlab://acme/charts"), "key-invalid"),
     "sign a missing file": (("sign", "missing.tgz", "--key", "ci.key"), "file-unreadable"),
     "package nothing": (("package", "nothing"), "chart-invalid"),
     "push nothing": (("push", "nothing.tgz", "oci://reg.test/acme"), "file-unreadable"),
