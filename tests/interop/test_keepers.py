@@ -17,6 +17,7 @@ from tests.interop.conftest import Peer, program
 from tests.peers import LIBRARIES
 from tests.simulators.keepers import Private, aws, certified, kept, kubernetes, vault
 from tests.support.cli import run
+from tests.unit.test_docs_keys import follow
 from verifier.model.errors import VerifierError
 from verifier.signers.keyref import open_key, public_key
 from verifier.signers.remote import Access
@@ -177,3 +178,10 @@ def test_keys_show_and_the_command_line_ask_for_the_pin_nowhere_but_where_it_may
     ran = run("sign", "web-1.4.2.tgz", "--key", f"{keyref}?pin-value={PIN}")
     assert ran.status == 2
     assert PIN not in ran.text
+
+
+@ONE_REGISTRY
+def test_the_page_about_tokens(pushed: str, token: Token, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    token.hold(ec.generate_private_key(ec.SECP256R1()), "release", "01")
+    assert follow("keys/pkcs11.md", **{"$CHART": f"oci://{pushed}", "token=charts": f"token={token.label}"}) == 3

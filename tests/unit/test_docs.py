@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from tests.support.servers import free_port
-from verifier.policy.loader import load_policy
 from verifier.server.callers import load_callers
 
 ROOT = Path(__file__).parents[2]
@@ -57,6 +56,7 @@ def test_every_option_that_docs_name_exists() -> None:
             ("serve",),
             ("registry", "serve"),
             ("keys", "generate"),
+            ("keys", "show"),
             ("policy", "show"),
             ("attest",),
             ("verify-blob",),
@@ -75,6 +75,7 @@ def test_every_option_that_docs_name_exists() -> None:
         "--export",
         "--export-secret-keys",
         "--kill",
+        "--from-file",
     }
     for page in PAGES:
         for option in set(re.findall(r"(?<![-\w])--[a-z](?:[a-z-]*[a-z])?(?![-\w])", page.read_text())) - foreign:
@@ -92,12 +93,3 @@ def test_no_page_names_what_it_must_not() -> None:
     for page in PAGES:
         text = page.read_text()
         assert not re.search(r"\bTODO\b|\bFIXME\b", text), page.name
-
-
-def test_the_policies_of_the_keyless_page_load() -> None:
-    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "keyless.md").read_text(), re.DOTALL)
-    assert len(blocks) >= 4
-    for block in blocks:
-        names = re.findall(r"^  (\w+):", block.partition("roots:")[0].partition("rules:")[0], re.MULTILINE)
-        rule = f'rules: [{{name: r, charts: ["oci://x/a/*"], require: {{signed: {{by: [{", ".join(names)}]}}}}}}]\n' if "rules:" not in block else ""
-        load_policy(f"apiVersion: verifier/v1\nkind: ChartPolicy\nmetadata: {{name: t}}\n{block}{rule}".encode(), where="docs/keyless.md")

@@ -98,7 +98,7 @@ def is_key(public: PublicKey, private: Private) -> bool:
     return public.key_id == any_public_key(private.public_key()).key_id
 
 
-ALGORITHMS = {"p256": P256, "p384": P384, "p521": P521, "rsa": RSA}
+ALGORITHMS: dict[str, Private] = {"p256": P256, "p384": P384, "p521": P521, "rsa": RSA}
 EVERY = [(kind, name) for kind in KINDS for name in ALGORITHMS if (kind, name) != ("gcpkms", "p521")]  # Google has no keys on P-521
 
 
