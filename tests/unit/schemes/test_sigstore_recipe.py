@@ -306,6 +306,8 @@ REFUSED: dict[str, tuple[Callable[[], Made | bytes], str, str]] = {
     "a v2 entry of another signature": (lambda: dsse().with_entry2(signature=b"other").with_timestamp(), "log-entry-mismatch", "another signature"),
     "a v2 entry of the payload instead of its encoding": (lambda: dsse().with_entry2(signed=STATEMENT).with_timestamp(), "log-entry-mismatch", "another artifact"),
     "a v2 entry of another algorithm": (lambda: dsse().with_entry2(details="PKIX_RSA_PKCS1V15_2048_SHA256").with_timestamp(), "log-entry-mismatch", "another key"),
+    # Rekor v2 wrote it before its release 2.3; the specification dropped it, cosign and sigstore-python refuse it too.
+    "a v2 entry of an envelope's payload": (lambda: dsse().with_entry2(kind="dsse").with_timestamp(), "log-entry-invalid", "not a type of entry"),
     "a v2 entry that names two verifiers": (
         lambda: dsse().with_entry2(verifier={"x509Certificate": {"rawBytes": "AAAA"}, "publicKey": {"rawBytes": "AAAA"}}).with_timestamp(),
         "log-entry-invalid",
