@@ -194,17 +194,6 @@ def test_we_read_cosigns_attestations(peer: MakePeer, stack: Stack, pushed: str,
     assert run("verify", f"oci://{pushed}", *who(stack)).status == 1
 
 
-def test_cosigns_old_form_with_a_key(peer: MakePeer, pushed: str) -> None:
-    """The `.sig` tag of cosign 1 and 2; the registries without referrers API included."""
-    cosign = peer(COSIGN)
-    cosign("generate-key-pair", COSIGN_PASSWORD="")
-    legacy = ("--new-bundle-format=false", "--use-signing-config=false", "--tlog-upload=false", "--allow-http-registry", "-y")
-    cosign("sign", *legacy, "--key", "cosign.key", pushed, COSIGN_PASSWORD="")
-    ran = run("verify", f"oci://{pushed}", "--key", str(cosign.home / "cosign.pub"), "-o", "json")
-    assert ran.status == 0, ran.text
-    assert json.loads(ran.out)["claims"][0]["evidence"]["kind"] == "cosign-tag"
-
-
 @pytest.mark.parametrize("any_registry", ["embedded"], indirect=True)
 def test_cosign_verifies_our_keys_log_entry(peer: MakePeer, stack: Stack, pushed: str, monkeypatch: pytest.MonkeyPatch) -> None:
     cosign = peer(COSIGN)
@@ -228,15 +217,3 @@ def test_we_verify_cosigns_keys_log_entry(peer: MakePeer, stack: Stack, pushed: 
     logged = ("--require-tlog", "--trusted-root", str(stack.work / "root.json"))
     ran = run("verify", f"oci://{pushed}", "--key", str(cosign.home / "cosign.pub"), *logged)
     assert ran.status == 0, ran.text
-
-
-def test_cosigns_old_path_verifies_our_old_form(peer: MakePeer, pushed: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    cosign = peer(COSIGN)
-    cosign("generate-key-pair", COSIGN_PASSWORD="")
-    monkeypatch.setenv("VERIFIER_PASSWORD", "")
-    ran = run("sign", f"oci://{pushed}", "--key", str(cosign.home / "cosign.key"), "--legacy-signature")
-    assert ran.status == 0, ran.text
-    verify = ("verify", "--new-bundle-format=false", "--insecure-ignore-tlog", "--allow-http-registry", "--key")
-    cosign(*verify, "cosign.pub", pushed)
-    cosign("generate-key-pair", "--output-key-prefix", "other", COSIGN_PASSWORD="")
-    assert cosign(*verify, "other.pub", pushed, check=False).returncode != 0

@@ -21,12 +21,12 @@ from asn1crypto import tsp
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from tests.simulators import sigstore as sim
 
 AUDIENCE = "sigstore"
-SECRET = "the issuer's own secret, thirty-two bytes"
+ISSUER_KEY = rsa.generate_private_key(65537, 2048)  # cosign reads no token that is signed with a shared secret
 
 
 @dataclass
@@ -61,7 +61,7 @@ class Services:
             "nbf": now,
             "exp": now + 300,
         }
-        return jwt.encode({**said, **claims}, SECRET, algorithm="HS256")
+        return jwt.encode({**said, **claims}, ISSUER_KEY, algorithm="RS256")
 
     def trust_config(self, *, version: int = 1, timestamps: bool = True, logs: bool = True) -> dict[str, Any]:
         def service(path: str = "", api: int = 1) -> dict[str, Any]:
@@ -117,11 +117,13 @@ class _Handler(BaseHTTPRequestHandler):
         work(body)
         return None
 
-    def _answer(self, status: int, body: bytes, kind: str = "application/json") -> None:
+    def _answer(self, status: int, body: bytes, kind: str = "application/json", **headers: str) -> None:
         with contextlib.suppress(OSError):  # whoever asked may have given up
             self.send_response(status)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
+            for name, value in headers.items():
+                self.send_header(name, value)
             self.end_headers()
             self.wfile.write(body)
 
@@ -129,12 +131,14 @@ class _Handler(BaseHTTPRequestHandler):
         asked = json.loads(body)
         token = asked.get("credentials", {}).get("oidcIdentityToken") or self.headers.get("Authorization", "").removeprefix("Bearer ")
         try:
-            claims = jwt.decode(token, SECRET, algorithms=["HS256"], audience=AUDIENCE)
+            claims = jwt.decode(token, ISSUER_KEY.public_key(), algorithms=["RS256"], audience=AUDIENCE)
             key = _requested_key(asked, claims.get("email", claims["sub"]))
         except (jwt.PyJWTError, InvalidSignature) as error:
             return self._answer(401, json.dumps({"message": str(error)}).encode())
         start = datetime.now(UTC).replace(microsecond=0) - timedelta(seconds=5)
-        order = sim.Order(identity=claims.get("email", claims["sub"]), issuer=claims["iss"], extensions=claims.get("extensions", {}), at=start)
+        # Fulcio writes the issuer twice; cosign's old path reads the old one alone.
+        named = {"issuer": claims["iss"], "old_issuer": claims["iss"]}
+        order = sim.Order(identity=claims.get("email", claims["sub"]), **named, extensions=claims.get("extensions", {}), at=start)
         order.extensions = {int(number): text for number, text in order.extensions.items()}
         instance = self.on.instance
         leaf = instance.certificate(key, order)
@@ -142,7 +146,7 @@ class _Handler(BaseHTTPRequestHandler):
             sim.pem_cert(leaf).decode(),
             *(item.public_bytes(serialization.Encoding.PEM).decode() for item in (instance.ca.intermediate, instance.ca.root)),
         ]
-        return self._answer(201, json.dumps({"signedCertificateEmbeddedSct": {"chain": {"certificates": chain}}}).encode())
+        return self._answer(200, json.dumps({"signedCertificateEmbeddedSct": {"chain": {"certificates": chain}}}).encode())
 
     def _timestamp(self, body: bytes) -> None:
         request = tsp.TimeStampReq.load(body)
@@ -188,7 +192,9 @@ class _Handler(BaseHTTPRequestHandler):
                 },
             },
         }
-        return self._answer(201, json.dumps({"24296fb24b8ad77a" + "0" * 64: answer}).encode())
+        uuid = "24296fb24b8ad77a" + "0" * 64
+        where = {"ETag": uuid, "Location": f"/api/v1/log/entries/{uuid}"}  # Go's client finds the entry by them
+        return self._answer(201, json.dumps({uuid: answer}).encode(), **where)
 
 
 def _requested_key(asked: dict[str, Any], subject: str) -> Any:
