@@ -12,7 +12,7 @@ import yaml
 
 from tests.support.charts import archive, chart_file
 from verifier.model.artifact import Artifact, Descriptor, OciChart
-from verifier.model.claim import Claim, Form, KeySigner, OpenPGPSigner, Role, Signature
+from verifier.model.claim import Attestation, CertificateSigner, Claim, Clock, Form, KeySigner, OpenPGPSigner, Role, SanType, Signature, SigningTime
 from verifier.model.context import Context, Facts, Request
 from verifier.model.digest import sha256
 from verifier.model.evidence import Kind, Location
@@ -21,6 +21,7 @@ from verifier.operations.policies import LoadedPolicy, load
 from verifier.policy.document import TrustKind
 from verifier.policy.engine import decide
 from verifier.policy.schema import policy_schema
+from verifier.trust.anchors import PUBLIC_GOOD
 
 FOLDER = Path(__file__).parents[2] / "policies"
 POLICIES = sorted(path for path in FOLDER.glob("*.yaml") if not path.name.endswith(".test.yaml"))
@@ -66,12 +67,51 @@ def claim(name: str, loaded: LoadedPolicy) -> Claim:
     return Claim(scheme="case", kind=Signature(form=form), signer=signer, anchors=frozenset((name,)), role=Role.MANIFEST, digest=sha256(b""), location=location)
 
 
+REPOSITORY = "https://github.com/acme/charts"
+WORKFLOW = f"{REPOSITORY}/.github/workflows/release.yml@refs/tags/v1.4.2"
+GITHUB = "https://token.actions.githubusercontent.com"
+
+
+def certified(identity: str, issuer: str, extensions: dict[str, str] | None = None) -> Claim:
+    """A signature by whom the public instance certified, with a time that its log proves."""
+    kind = SanType.URI if "://" in identity else SanType.EMAIL
+    signer = CertificateSigner(identity=identity, san_type=kind, issuer=issuer, root=PUBLIC_GOOD, extensions=extensions or {})
+    return by_certificate(signer, Signature(form=Form.STATEMENT))
+
+
+def by_certificate(signer: CertificateSigner, kind: Signature | Attestation) -> Claim:
+    time = SigningTime(at=datetime.fromisoformat(NOW), clock=Clock.LOG)
+    location = Location(kind=Kind.REFERRER, where="case")
+    anchors = frozenset((PUBLIC_GOOD,))
+    return Claim(scheme="case", kind=kind, signer=signer, anchors=anchors, role=Role.MANIFEST, digest=sha256(b""), location=location, times=(time,), logs=1)
+
+
+def provenance(said: dict[str, Any]) -> Claim:
+    """Build provenance by the release workflow; `said` is what it tells differently."""
+    workflow = {"ref": said.get("ref", "refs/tags/v1.4.2"), "repository": said.get("repository", REPOSITORY), "path": ".github/workflows/release.yml"}
+    parameters = {"workflow": workflow, **({"inputs": said["inputs"]} if "inputs" in said else {})}
+    predicate = {
+        "buildDefinition": {"buildType": "https://actions.github.io/buildtypes/workflow/v1", "externalParameters": parameters},
+        "runDetails": {"builder": {"id": said.get("builder", WORKFLOW)}},
+    }
+    extensions = {"sourceRepositoryURI": REPOSITORY, "sourceRepositoryRef": "refs/tags/v1.4.2"}
+    signer = CertificateSigner(identity=WORKFLOW, san_type=SanType.URI, issuer=GITHUB, root=PUBLIC_GOOD, extensions=extensions)
+    return by_certificate(signer, Attestation(predicate_type="https://slsa.dev/provenance/v1", predicate=predicate))
+
+
+def claims(case: dict[str, Any], loaded: LoadedPolicy) -> tuple[Claim, ...]:
+    found = [claim(name, loaded) for name in case.get("signedBy", [])]
+    found += [certified(**case["certified"])] if "certified" in case else []
+    found += [provenance(case["provenance"])] if "provenance" in case else []
+    return tuple(found)
+
+
 @pytest.mark.parametrize("path, case", cases())
 def test_a_case(path: Path, case: dict[str, Any]) -> None:
     loaded = load(path)
     reference = parse(case["reference"])
     request = Request(reference=reference, context=Context(**case["context"], asserted_by="case"))
-    facts = Facts(request=request, artifact=artifact(case, reference), claims=tuple(claim(name, loaded) for name in case.get("signedBy", [])))
+    facts = Facts(request=request, artifact=artifact(case, reference), claims=claims(case, loaded))
     decision = decide(loaded.policy, facts, datetime.fromisoformat(case.get("at", NOW)))
     assert decision.outcome.value == case["expect"], decision.check.reason
     assert (decision.check.code.name if decision.check.code else None) == case.get("code")
