@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from bench import workers
 from bench.stage import CHARTS, Stage, chart_file, free_port, pair, pgp, staged
 from tests.simulators import sigstore as simulated
 from tests.support.signers import key_anchor, trust
@@ -223,6 +224,7 @@ def main() -> None:
         command_line(stage)
         primitives()
         keyless()
+        workers.main(row)
         server(stage)
 
 
