@@ -138,7 +138,9 @@ CONTEXT_MISSING = _failed(
     "context-missing", "A rule for this chart selects on a context key that the request does not carry; pass --environment, --cluster or --namespace."
 )
 UNSIGNED = _failed("unsigned", "Nothing attached to the chart is a signature; sign it with `verifier sign`, or check that you look in the right place.")
-SIGNER_NOT_ALLOWED = _failed("signer-not-allowed", "What is attached proves no signature by a signer that this rule names; each piece is listed with its reason.")
+SIGNER_NOT_ALLOWED = _failed(
+    "signer-not-allowed", "What is attached proves no signature by a signer that this rule names; each piece is listed with its reason."
+)
 ORIGIN_MISMATCH = _failed(
     "origin-mismatch", "The signature names another repository; list that repository under the rule's `origins:` if it is a known origin."
 )
