@@ -6,12 +6,15 @@ import os
 import secrets
 import subprocess
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pkcs11
 import pytest
-from cryptography.hazmat.primitives import serialization
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from pkcs11.util.ec import encode_named_curve_parameters
 
 from tests.interop.conftest import Peer, program
 from tests.peers import LIBRARIES
@@ -178,6 +181,48 @@ def test_keys_show_and_the_command_line_ask_for_the_pin_nowhere_but_where_it_may
     ran = run("sign", "web-1.4.2.tgz", "--key", f"{keyref}?pin-value={PIN}")
     assert ran.status == 2
     assert PIN not in ran.text
+
+
+def certificate(private: Private) -> bytes:
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "release")])
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(private.public_key()).serial_number(1)
+    now = datetime.now(UTC)
+    made = builder.not_valid_before(now).not_valid_after(now + timedelta(days=1)).sign(private, hashes.SHA256())
+    return made.public_bytes(serialization.Encoding.DER)
+
+
+def test_a_token_may_hold_a_certificate_in_place_of_the_public_key(token: Token) -> None:
+    """As the slots of a YubiKey do."""
+    private = ec.generate_private_key(ec.SECP256R1())
+    keyref = token.hold(private, "release", "01")
+    key_id = open_key(keyref, token.access()).public.key_id
+    with pkcs11.lib(str(token.module)).get_token(token_label=token.label).open(rw=True, user_pin=PIN) as session:
+        session.get_key(object_class=pkcs11.ObjectClass.PUBLIC_KEY).destroy()
+    assert refused(keyref, token.access()).startswith("key-unavailable: 0 public keys or certificates fit")
+    with pkcs11.lib(str(token.module)).get_token(token_label=token.label).open(rw=True, user_pin=PIN) as session:
+        session.create_object(
+            {
+                pkcs11.Attribute.CLASS: pkcs11.ObjectClass.CERTIFICATE,
+                pkcs11.Attribute.CERTIFICATE_TYPE: pkcs11.CertificateType.X_509,
+                pkcs11.Attribute.TOKEN: True,
+                pkcs11.Attribute.ID: b"\x01",
+                pkcs11.Attribute.LABEL: "release",
+                pkcs11.Attribute.SUBJECT: b"",
+                pkcs11.Attribute.VALUE: certificate(private),
+            }
+        )
+    key = open_key(keyref, token.access())
+    assert (key.public.key_id, public_key(keyref, token.access(None)).key_id) == (key_id, key_id)
+    assert key.public.verifies(key.sign(b"m"), b"m")
+
+
+def test_a_token_with_keys_of_another_kind(token: Token) -> None:
+    with pkcs11.lib(str(token.module)).get_token(token_label=token.label).open(rw=True, user_pin=PIN) as session:
+        parameters = session.create_domain_parameters(
+            pkcs11.KeyType.EC_EDWARDS, {pkcs11.Attribute.EC_PARAMS: encode_named_curve_parameters("1.3.101.112")}, local=True
+        )
+        parameters.generate_keypair(mechanism=pkcs11.Mechanism.EC_EDWARDS_KEY_PAIR_GEN, store=True, label="edwards", id=b"\x07")
+    assert refused(f"pkcs11:token={token.label};object=edwards", token.access()).startswith("key-unsupported")
 
 
 @ONE_REGISTRY
