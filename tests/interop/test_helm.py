@@ -11,6 +11,7 @@ import pytest
 
 from tests.interop.conftest import Gpg, Peer, serve
 from tests.support.cli import run
+from verifier.charts.archive import read_archive
 
 HELMS = ("helm-3.17.3", "helm-3.21.4", "helm-4.1.4", "helm-4.2.4", "helm-4.3.1")
 MakePeer = Callable[[str], Peer]
@@ -97,3 +98,23 @@ def test_a_prov_attached_later_counts_like_a_layer(any_registry: str, chart: Pat
     signed = run("sign", f"oci://{any_registry}/acme/web@{digest}", "--openpgp-key", str(tmp_path / "key.asc"))
     assert signed.status == 0, signed.err
     assert run("verify", f"oci://{any_registry}/acme/web@{digest}", "--openpgp-keyring", str(maker.public)).status == 0
+
+
+@pytest.mark.parametrize("helm_name", HELMS)
+def test_helms_lock_is_one_to_us(helm_name: str, peer: MakePeer, chart: Path, tmp_path: Path) -> None:
+    helm = peer(helm_name)
+    (tmp_path / "dep").mkdir()
+    (tmp_path / "dep" / "Chart.yaml").write_text("apiVersion: v2\nname: dep\nversion: 0.3.1\n")
+    declared = '- {name: dep, version: ">=0.3.0 <1.0.0", repository: "file://../dep", alias: d2, tags: [a, "b<c"], condition: d.enabled, import-values: [x]}\n'
+    with (chart / "Chart.yaml").open("a") as file:
+        file.write(f"dependencies:\n{declared}")
+    helm("dependency", "update", chart)
+
+    def problem() -> str | None:
+        assert run("package", str(chart), "-d", str(tmp_path)).status == 0
+        return read_archive((tmp_path / "web-1.4.2.tgz").read_bytes(), where="web").facts.lock_problem
+
+    assert problem() is None
+    text = (chart / "Chart.yaml").read_text()
+    (chart / "Chart.yaml").write_text(text.replace("<1.0.0", "<2.0.0"))
+    assert "digest does not match" in str(problem())

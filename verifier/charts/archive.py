@@ -20,7 +20,9 @@ import zlib
 from collections.abc import Mapping
 
 from msgspec import Struct
+from msgspec.structs import replace
 
+from verifier.charts.dependencies import lock_problem
 from verifier.charts.metadata import read_chart_yaml
 from verifier.model import codes, limits
 from verifier.model.artifact import ChartFacts
@@ -65,6 +67,7 @@ def _read(data: bytes, where: str, budget: _Budget, *, depth: int) -> ChartArchi
     for path, content in files.items():  # 5
         if _is_nested_chart(path):
             _read(content, f"{where}!{path}", budget, depth=depth + 1)
+    facts = replace(facts, lock_problem=lock_problem(facts.metadata, files, where=where))
     return ChartArchive(digest=sha256(data), facts=facts, files=files)
 
 

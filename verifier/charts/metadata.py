@@ -56,6 +56,15 @@ def read_metadata_json(data: bytes, *, where: str) -> dict[str, Any]:
     return _normalise(_node(parse_object(data, where=where), where), where)
 
 
+def read_lock_yaml(data: bytes, *, where: str) -> dict[str, Any]:
+    """A Chart.lock as Helm reads it: digest, and the dependencies that were resolved; raises FailedError `metadata-invalid`."""
+    try:
+        lock: dict[str, Any] = _LOCK(_parse(data, where), "lock")
+    except (ValueError, _Place) as error:
+        raise _invalid(str(error), where) from error
+    return lock
+
+
 def chart_facts(metadata: Mapping[str, Any], *, where: str) -> ChartFacts:
     """Name and version under Helm's own rules; raises FailedError `metadata-invalid`."""
     name, version = metadata.get("name", ""), metadata.get("version", "")
@@ -222,6 +231,7 @@ _DEPENDENCY = _struct(
     },
     always=("name", "repository"),
 )
+_LOCK = _struct({"generated": _text, "digest": _text, "dependencies": _list(_DEPENDENCY)})
 _METADATA_FIELDS: dict[str, _Reader] = {
     "name": _strict_text,
     "home": _clean_text,

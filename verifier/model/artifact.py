@@ -22,11 +22,15 @@ class Descriptor(Struct, frozen=True, kw_only=True):
 
 
 class ChartFacts(Struct, frozen=True, kw_only=True):
-    """What Chart.yaml says, as Helm reads it; `metadata` is the whole of it after Helm's normalisation."""
+    """What Chart.yaml says, as Helm reads it; `metadata` is the whole of it after Helm's normalisation.
+
+    `lock_problem` says why the dependencies are not locked, where the chart's files were read; None where they are.
+    """
 
     name: str
     version: str
     metadata: Mapping[str, Any]
+    lock_problem: str | None = None
 
     @property
     def label(self) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from verifier.charts.version import parse_version, tag_fits
+from verifier.charts.version import Version, parse_range, parse_version, tag_fits
 from verifier.model import codes
 from verifier.model.codes import Code
 from verifier.model.decision import Check, Result
+from verifier.model.errors import MisuseError
+from verifier.model.reference import parse_oci
 from verifier.policy.case import Case
-from verifier.policy.document import ChartIs, DigestIn
+from verifier.policy.document import ChartIs, Dependencies, DigestIn
 from verifier.policy.logic import all_of
 
 
@@ -73,6 +75,44 @@ def _conditions(wanted: ChartIs, case: Case) -> Iterator[Check]:
     if wanted.max_bytes is not None:
         size = len(case.artifact.archive)
         yield _check("size", size <= wanted.max_bytes, codes.CHART_CONDITION, f"the archive has {size} bytes", f"expected at most {wanted.max_bytes}")
+    if wanted.kube_version is not None:
+        yield _kube_version(wanted.kube_version, str(metadata.get("kubeVersion") or ""))
+    if wanted.dependencies is not None:
+        yield from _dependencies(wanted.dependencies, case)
+
+
+def _kube_version(cluster: Version, stated: str) -> Check:
+    """A chart that states no range is not known to run anywhere: nothing means no."""
+    try:
+        fits = bool(stated) and parse_range(stated).admits(cluster)
+    except ValueError:
+        fits = False
+    found = f"the chart states kubeVersion {stated!r}" if stated else "the chart states no kubeVersion"
+    return _check("kubeVersion", fits, codes.CHART_CONDITION, found, f"expected a range that admits {'.'.join(map(str, cluster.numbers))}")
+
+
+def _dependencies(wanted: Dependencies, case: Case) -> Iterator[Check]:
+    facts = case.artifact.facts
+    for declared in facts.metadata.get("dependencies") or ():
+        if wanted.scopes is not None:
+            name, repository = declared["name"], declared["repository"]
+            found = f"dependency {name!r} comes from {repository!r}" if repository else f"dependency {name!r} names no repository"
+            expected = "expected one of those that the rule lists"
+            yield _check(f"dependency {name}", _is_listed(wanted, name, repository), codes.CHART_CONDITION, found, expected)
+    if wanted.locked:
+        problem = facts.lock_problem
+        yield _check("lock", problem is None, codes.CHART_CONDITION, problem or "the dependencies are locked", "expected a lock of these dependencies")
+
+
+def _is_listed(wanted: Dependencies, name: str, repository: str) -> bool:
+    """`file://`, `@alias` and no repository at all are listed by nobody."""
+    if not repository.startswith("oci://"):
+        return repository.rstrip("/") in wanted.urls
+    try:
+        reference = parse_oci(f"{repository.rstrip('/')}/{name}")
+    except MisuseError:
+        return False
+    return any(scope.matches(reference.registry, reference.repository) for scope in wanted.scopes or ())
 
 
 def _check(name: str, holds: bool, code: Code, found: str, expected: str) -> Check:

@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from msgspec import Struct, field
 
-from verifier.charts.version import Range
+from verifier.charts.version import Range, Version
 from verifier.model.claim import Clock, Form
 from verifier.model.decision import Action
 from verifier.policy.identity import Identity, Pattern
@@ -151,6 +151,14 @@ class DigestIn(Common, frozen=True, kw_only=True):
     entries: tuple[ReviewedDigest, ...]
 
 
+class Dependencies(Struct, frozen=True, kw_only=True):
+    """Where a chart's dependencies may come from, and whether they must be locked; None means that nothing is asked."""
+
+    scopes: tuple[Scope, ...] | None = None
+    urls: frozenset[str] = frozenset()
+    locked: bool = False
+
+
 class ChartIs(Common, frozen=True, kw_only=True):
     """Conditions on the chart itself; None means that nothing is asked."""
 
@@ -164,6 +172,8 @@ class ChartIs(Common, frozen=True, kw_only=True):
     type: str | None = None
     deprecated: bool | None = None
     max_bytes: int | None = None
+    kube_version: Version | None = None
+    dependencies: Dependencies | None = None
 
 
 class All(Common, frozen=True, kw_only=True):

@@ -18,11 +18,12 @@ from verifier.model import codes, limits
 from verifier.model.context import CONTEXT_KEYS
 from verifier.model.digest import parse_digest
 from verifier.model.errors import MisuseError
+from verifier.policy.chart import read_chart, read_versions
 from verifier.policy.document import API_VERSION, KIND, Denied, Policy, Rule, signers_of_summaries, walk
 from verifier.policy.document import Signed as SignedRequirement
 from verifier.policy.fields import Fields, fail, moment, one_of, sequence, text, texts
 from verifier.policy.identity import glob_or_exact
-from verifier.policy.requirements import Names, digest_text, read_chart, read_requirement, read_versions
+from verifier.policy.requirements import Names, digest_text, read_requirement
 from verifier.policy.scopes import Scope, parse_scope
 from verifier.policy.trust import exactly_one, fingerprint, read_trust
 

@@ -8,11 +8,11 @@ from msgspec import Struct
 
 from verifier.attest.predicates import PROVENANCE, TYPES, predicate_uri
 from verifier.attest.summary import SUMMARY
-from verifier.charts.version import Range, parse_range
 from verifier.formats.yaml import Node
-from verifier.model.claim import Clock, Form
+from verifier.model.claim import Form
 from verifier.model.decision import Action
 from verifier.model.digest import parse_digest
+from verifier.policy.chart import read_chart
 from verifier.policy.document import (
     DEFAULT_FORMS,
     All,
@@ -20,7 +20,6 @@ from verifier.policy.document import (
     AtLeast,
     Attested,
     BuildConditions,
-    ChartIs,
     DigestIn,
     Requirement,
     ReviewedDigest,
@@ -29,7 +28,7 @@ from verifier.policy.document import (
     Verified,
     Window,
 )
-from verifier.policy.fields import Fields, boolean, duration, fail, moment, named, one_of, pattern, positive, sequence, text, texts
+from verifier.policy.fields import Fields, duration, fail, moment, named, one_of, pattern, positive, sequence, text, texts
 from verifier.policy.identity import Pattern
 
 _KINDS = ("signed", "attested", "verified", "digest", "chart", "all", "any", "atLeast")
@@ -38,7 +37,6 @@ _SIGNED = ("by", "forms", "bind", "expiredKeys", "retiredKeys")
 _BUILD = ("builder", "buildType", "sourceRepository", "ref", "parameters", "otherParameters")
 _ATTESTED = ("type", "by", "bind", "expiredKeys", "retiredKeys", *_BUILD)
 _VERIFIED = ("by", "verifier", "maxAge", "policies", "trusts", "rules")
-_CHART = ("name", "pinned", "version", "prerelease", "maxAge", "clock", "annotations", "type", "deprecated", "maxBytes")
 _REVIEWED = ("digest", "owner", "reason", "expires")
 _MAX_DEPTH = 10
 
@@ -61,19 +59,6 @@ class _Place(Struct, frozen=True, kw_only=True):
 def read_requirement(node: Node, names: Names, *, top: bool) -> Requirement:
     """Read one requirement tree; raises YamlError. `top` is true for a rule's `require` and for baseline items."""
     return _read(node, names, _Place(actionable=top))
-
-
-def read_chart(node: Node) -> ChartIs:
-    """Conditions on the chart; at least one."""
-    return _chart(node, _Place(path="chart"), Window(), Action.ENFORCE)
-
-
-def read_versions(node: Node) -> Range:
-    """A version range."""
-    try:
-        return parse_range(text(node))
-    except ValueError as error:
-        fail(node, str(error))
 
 
 def digest_text(node: Node) -> str:
@@ -104,7 +89,7 @@ def _read(node: Node, names: Names, place: _Place) -> Requirement:
         case "digest":
             return DigestIn(entries=_reviewed(inner), place=here, window=window, action=action)
         case "chart":
-            return _chart(inner, place, window, action)
+            return read_chart(inner, place=f"{place.path}.chart", window=window, action=action)
         case "all":
             of = _children(inner, names, _Place(path=here, depth=place.depth + 1, optional=place.optional, actionable=place.actionable and place.depth == 0))
             return All(of=of, place=here, window=window, action=action)
@@ -250,44 +235,6 @@ def _reviewed(node: Node) -> tuple[ReviewedDigest, ...]:
             )
         )
     return tuple(entries)
-
-
-def _chart(node: Node, place: _Place, window: Window, action: Action) -> ChartIs:
-    fields = Fields(node, "chart", _CHART)
-    if not fields.items():
-        fail(node, "chart must name a condition")
-    clock = fields.optional("clock", one_of("proven", "signer"))
-    if clock is not None and not fields.has("maxAge"):
-        fail(node, "clock goes with maxAge")
-    if fields.has("maxAge") and place.path != "chart":
-        fail(fields.need("maxAge"), "maxAge belongs to a rule's own `chart:`, beside `require:`")
-    return ChartIs(
-        name=fields.optional("name", text),
-        pinned=fields.optional("pinned", _only_true),
-        version=fields.optional("version", read_versions),
-        prerelease=fields.optional("prerelease", boolean),
-        max_age=fields.optional("maxAge", duration),
-        clock=Clock.SIGNER if clock == "signer" else None,
-        annotations=fields.get("annotations", texts, ()),
-        type=fields.optional("type", one_of("application", "library")),
-        deprecated=fields.optional("deprecated", _only_false),
-        max_bytes=fields.optional("maxBytes", positive),
-        place=f"{place.path}.chart" if place.path != "chart" else "chart",
-        window=window,
-        action=action,
-    )
-
-
-def _only_true(node: Node) -> bool:
-    if not boolean(node):
-        fail(node, "only `true` demands something; leave the field out otherwise")
-    return True
-
-
-def _only_false(node: Node) -> bool:
-    if boolean(node):
-        fail(node, "only `false` demands something; leave the field out otherwise")
-    return False
 
 
 def _window(fields: Fields, place: _Place) -> Window:

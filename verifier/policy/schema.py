@@ -127,6 +127,8 @@ def _chart() -> dict[str, Any]:
         type={"enum": ["application", "library"]},
         deprecated=_FALSE,
         maxBytes={"type": "integer", "minimum": 1},
+        kubeVersion=_TEXT,
+        dependencies={**_object((), repositories=_list({"type": "string", "pattern": "^(oci|https)://"}), lock={"const": "required"}), "minProperties": 1},
     )
     return {**fields, "minProperties": 1}
 

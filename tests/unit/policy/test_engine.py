@@ -431,6 +431,27 @@ def test_age_counts_proven_clocks_only() -> None:
 # Chart conditions
 
 
+LISTED = '["oci://ghcr.io/acme/lib/*", "https://charts.example.test/stable/"]'
+LISTED_URLS = ("https://charts.example.test/stable", "https://charts.example.test/stable/")
+UNLISTED = (
+    "",
+    "oci://ghcr.io/acme",
+    "oci://ghcr.io/evil/lib",
+    "oci://evil.test/acme/lib",
+    "https://charts.example.test",
+    "https://charts.example.test/stable/more",
+    "http://charts.example.test/stable",
+    "file://../common",
+    "@stable",
+    "alias:stable",
+    "oci://nonsense",
+)
+
+
+def needs(repository: str) -> str:
+    return f'dependencies: [{{name: common, version: 1.0.0, repository: "{repository}"}}]\n'
+
+
 @pytest.mark.parametrize(
     "condition, artifact, code",
     [
@@ -441,6 +462,11 @@ def test_age_counts_proven_clocks_only() -> None:
         ("deprecated: false", chart(extra="deprecated: true\n"), "chart-condition"),
         ("maxBytes: 10", chart(), "chart-condition"),
         ("pinned: true", chart(), "not-pinned"),
+        ("kubeVersion: 1.34.0", chart(), "chart-condition"),
+        ("kubeVersion: 1.34.0", chart(extra="kubeVersion: '<1.30.0'\n"), "chart-condition"),
+        ("kubeVersion: 1.34.0", chart(extra="kubeVersion: nonsense\n"), "chart-condition"),
+        *((f"dependencies: {{repositories: {LISTED}}}", chart(extra=needs(repository)), "chart-condition") for repository in UNLISTED),
+        ("dependencies: {lock: required}", chart(extra=needs("oci://ghcr.io/acme/lib")), "chart-condition"),
     ],
 )
 def test_a_chart_condition_denies(condition: str, artifact: OciChart, code: str) -> None:
@@ -458,6 +484,9 @@ def test_a_chart_condition_denies(condition: str, artifact: OciChart, code: str)
         ("type: library", chart(extra="type: library\n")),
         ("deprecated: false", chart()),
         ("maxBytes: 100000", chart()),
+        ("kubeVersion: 1.34.0", chart(extra="kubeVersion: '>=1.30.0-0'\n")),
+        (f"dependencies: {{repositories: {LISTED}, lock: required}}", chart()),
+        *((f"dependencies: {{repositories: {LISTED}}}", chart(extra=needs(repository))) for repository in ("oci://ghcr.io/acme/lib", *LISTED_URLS)),
     ],
 )
 def test_a_chart_condition_that_holds(condition: str, artifact: OciChart) -> None:

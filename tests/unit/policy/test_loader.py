@@ -130,6 +130,19 @@ MISTAKES = {
     "deprecated: true": (changed("default: deny", "baseline: [{chart: {deprecated: true}}]"), "only `false`"),
     "a broken range": (changed("default: deny", "baseline: [{chart: {version: 'about 1'}}]"), "not a version range"),
     "a broken age": (changed("default: deny", "").replace("    require:", "    chart: {maxAge: a week}\n    require:"), "must be a duration"),
+    "no dependency condition": (changed("default: deny", "baseline: [{chart: {dependencies: {}}}]"), "must name a condition: repositories or lock"),
+    "a repository of another kind": (
+        changed("default: deny", "baseline: [{chart: {dependencies: {repositories: ['file://x']}}}]"),
+        "an oci:// scope, or the whole https",
+    ),
+    "a repository URL with a wildcard": (
+        changed("default: deny", "baseline: [{chart: {dependencies: {repositories: ['https://x.test/*']}}}]"),
+        "compared exactly",
+    ),
+    "a scope that is none": (changed("default: deny", "baseline: [{chart: {dependencies: {repositories: ['oci://*/x']}}}]"), "the host must not hold"),
+    "no repositories": (changed("default: deny", "baseline: [{chart: {dependencies: {repositories: []}}}]"), ""),
+    "a lock that is optional": (changed("default: deny", "baseline: [{chart: {dependencies: {lock: optional}}}]"), "required"),
+    "a cluster's version as a range": (changed("default: deny", "baseline: [{chart: {kubeVersion: '>=1.30'}}]"), "the version of the cluster"),
     "clock without age": (changed("default: deny", "baseline: [{chart: {clock: signer}}]"), "goes with maxAge"),
     "age in a baseline": (changed("default: deny", "baseline: [{chart: {maxAge: 3d}}]"), "belongs to a rule's own"),
     "age without a signature": (
