@@ -6,13 +6,14 @@
 3. The deny list beats everything else; signers on it do not count (semantics 16).
 4. Binding, baseline, the rule's chart conditions and its requirement are joined by `all`; nothing else can allow.
 5. The answer holds until the first moment at which anything that it rests on may change (semantics 22).
+6. Where the same facts would no longer be allowed within a fortnight, the decision says when and why.
 """
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
@@ -33,6 +34,8 @@ from verifier.policy.select import Selection, select_rule
 from verifier.policy.signatures import check_at_least, check_signed
 from verifier.policy.verified import check_verified, ends
 
+AHEAD = timedelta(days=14)
+_JUST_AFTER = timedelta(microseconds=1)  # the last moment of a key's window is still inside it
 _OUTCOMES = {Result.PASSED: Outcome.ALLOWED, Result.FAILED: Outcome.DENIED, Result.SKIPPED: Outcome.DENIED, Result.INCONCLUSIVE: Outcome.INCONCLUSIVE}
 
 
@@ -44,6 +47,7 @@ def decide(policy: Policy, facts: Facts, now: datetime, *, trust_digest: str = "
     rejections = facts.rejections + tuple(_as_rejection(claim, entry) for claim, entry in zip(found, struck, strict=True) if entry)
     facts = replace(facts, claims=claims, rejections=rejections)
     rule, check = _judge(policy, facts, now)
+    edges = sorted({moment for moment in _edges(policy, rule, facts) if moment > now})
     return Decision(
         id=str(uuid.uuid4()),
         time=now,
@@ -57,9 +61,9 @@ def decide(policy: Policy, facts: Facts, now: datetime, *, trust_digest: str = "
         claims=claims,
         rejections=rejections,
         gaps=facts.gaps,
-        warnings=tuple(_warnings(check, facts)),
+        warnings=(*_warnings(check, facts), *_ending(policy, facts, check, [moment for moment in edges if moment <= now + AHEAD])),
         unsafe=tuple(unsafe),
-        valid_until=_valid_until(policy, rule, facts, now),
+        valid_until=next(iter(edges), None),
         versions={"verifier": __version__},
     )
 
@@ -193,18 +197,30 @@ def _warnings(check: Check, facts: Facts) -> Iterator[str]:
             yield "subcharts: not judged"
 
 
-def _valid_until(policy: Policy, rule: Rule | None, facts: Facts, now: datetime) -> datetime | None:  # 5
-    moments: list[datetime] = []
+def _ending(policy: Policy, facts: Facts, check: Check, edges: Sequence[datetime]) -> Iterator[str]:  # 6
+    """The first edge after which the same facts would not be allowed, with the reason that will be given then."""
+    if check.outcome is not Result.PASSED:
+        return
+    for moment in edges:
+        _, later = _judge(policy, facts, moment + _JUST_AFTER)
+        if later.outcome is not Result.PASSED:
+            code = f" [{later.code.name}]" if later.code else ""
+            yield f"allowed until {moment:%Y-%m-%d %H:%M}Z, then {_OUTCOMES[later.outcome]}: {later.reason}{code}"
+            return
+
+
+def _edges(policy: Policy, rule: Rule | None, facts: Facts) -> Iterator[datetime]:  # 5
+    """The moments at which the answer may change."""
     for requirement in requirements_of(policy, [rule] if rule else []):
-        moments += requirement.window.edges
+        yield from requirement.window.edges
         if isinstance(requirement, Verified):
-            moments += [moment for claim in facts.claims for moment in ends(requirement, claim)]
+            yield from (moment for claim in facts.claims for moment in ends(requirement, claim))
         if isinstance(requirement, DigestIn):
-            moments += [entry.expires for entry in requirement.entries]
-    moments += [moment for entry in policy.trust for moment in (entry.not_before, entry.not_after) if moment is not None]
-    moments += [root.as_of + root.max_age for root in policy.roots if root.as_of is not None and root.max_age is not None]
+            yield from (entry.expires for entry in requirement.entries)
+    yield from (moment for entry in policy.trust for moment in (entry.not_before, entry.not_after) if moment is not None)
+    yield from (root.as_of + root.max_age for root in policy.roots if root.as_of is not None and root.max_age is not None)
     for claim in facts.claims:
-        moments += [claim.key_expires] if claim.key_expires else []
+        if claim.key_expires:
+            yield claim.key_expires
         if rule and rule.chart and rule.chart.max_age:
-            moments += [time.at + rule.chart.max_age for time in claim.times]
-    return min((moment for moment in moments if moment > now), default=None)
+            yield from (time.at + rule.chart.max_age for time in claim.times)

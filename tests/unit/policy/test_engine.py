@@ -535,3 +535,83 @@ def test_the_answer_ends_with_the_first_thing_it_rests_on() -> None:
 def test_a_policy_is_not_a_place_for_guesses() -> None:
     with pytest.raises(MisuseError):
         policy("    require: {}")
+
+
+# A warning ahead of every end
+
+SOON, LATE = NOW + timedelta(days=10), NOW + timedelta(days=20)
+
+
+def ahead(decision: Decision) -> list[str]:
+    assert decision.allowed, decision.check.reason
+    return [warning for warning in decision.warnings if "then" in warning]
+
+
+def ends(at: datetime) -> dict[str, tuple[Policy, tuple[Claim, ...], str]]:
+    written = f"{at:%Y-%m-%dT%H:%M:%SZ}"
+    review = f"{{digest: '{MANIFEST_DIGEST}', owner: me, reason: read, expires: {written}}}"
+    return {
+        "a branch": (
+            policy(f"    require: {{any: [{{signed: {{by: alice}}, until: {written}}}, {{signed: {{by: bob}}}}]}}"),
+            (by_alice(),),
+            "requirements-failed",
+        ),
+        "a review": (policy(f"    require: {{digest: {{in: [{review}]}}}}"), (), "digest-not-listed"),
+        "a phase of warning": (
+            policy(f"    require: {{all: [{{signed: {{by: alice}}}}, {{signed: {{by: bob}}, enforceFrom: {written}}}]}}"),
+            (by_alice(),),
+            "signer-not-allowed",
+        ),
+        "an OpenPGP key": (policy(), (by_alice(key_expires=at),), "key-expired"),
+        "a signature's age": (
+            policy(extra="    chart: {maxAge: 30d}"),
+            (by_alice(times=(SigningTime(at=at - timedelta(days=30), clock=Clock.LOG),)),),
+            "too-old",
+        ),
+        "a key's window": (
+            load_policy(
+                f"apiVersion: verifier/v1\nkind: ChartPolicy\nmetadata: {{name: t}}\ntrust: {{ci: {{key: {{file: c, notAfter: {written}}}}}}}\n"
+                f'rules: [{{name: r, charts: ["oci://{HOST}/acme/*"], require: {{signed: {{by: ci}}}}}}]\n'.encode(),
+                where="p",
+            ),
+            (by_ci(),),
+            "key-outside-window",
+        ),
+    }
+
+
+@pytest.mark.parametrize("name", ends(SOON))
+def test_an_end_within_a_fortnight_is_told(name: str) -> None:
+    loaded, claims, code = ends(SOON)[name]
+    (warning,) = ahead(judged(loaded, chart(), *claims))
+    assert warning.startswith(f"allowed until {SOON:%Y-%m-%d %H:%M}Z, then denied: "), warning
+    assert warning.endswith(f"[{code}]"), warning
+    denied(judged(loaded, chart(), *claims, now=SOON + timedelta(seconds=1)), code)
+
+
+@pytest.mark.parametrize("name", ends(LATE))
+def test_a_later_end_is_not_told_yet(name: str) -> None:
+    loaded, claims, _ = ends(LATE)[name]
+    decision = judged(loaded, chart(), *claims)
+    assert ahead(decision) == []
+    assert decision.valid_until == LATE
+
+
+def test_an_end_that_changes_nothing_is_not_told() -> None:
+    loaded, _, _ = ends(SOON)["a branch"]
+    decision = judged(loaded, chart(), by_alice(), by_bob())
+    assert ahead(decision) == []
+    assert decision.valid_until == SOON  # a cache asks again all the same
+
+
+def test_a_denial_has_no_end_to_be_told() -> None:
+    loaded, _, _ = ends(SOON)["a branch"]
+    decision = judged(loaded, chart())
+    assert not decision.allowed
+    assert not [warning for warning in decision.warnings if "then" in warning]
+
+
+def test_of_several_ends_the_first_that_matters_is_told() -> None:
+    loaded, _, _ = ends(SOON)["a branch"]
+    (warning,) = ahead(judged(loaded, chart(), by_alice(key_expires=SOON - timedelta(days=2))))
+    assert f"until {SOON - timedelta(days=2):%Y-%m-%d}" in warning
