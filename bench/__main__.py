@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import workers
+from bench import policy, workers
 from bench.stage import CHARTS, Stage, chart_file, free_port, pair, pgp, staged
 from tests.simulators import sigstore as simulated
 from tests.support.signers import key_anchor, trust
@@ -225,6 +225,7 @@ def main() -> None:
         primitives()
         keyless()
         workers.main(row)
+        policy.main(row)
         server(stage)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import cached_property
 
 from msgspec import Struct, field
 
@@ -15,6 +16,7 @@ from verifier.charts.version import Range, Version
 from verifier.model.claim import Clock, Form
 from verifier.model.decision import Action
 from verifier.policy.identity import Identity, Pattern
+from verifier.policy.index import ScopeIndex
 from verifier.policy.scopes import Scope
 from verifier.trust.anchors import Thresholds
 
@@ -235,7 +237,7 @@ class Rule(Struct, frozen=True, kw_only=True):
     place: str = ""
 
 
-class Policy(Struct, frozen=True, kw_only=True):
+class Policy(Struct, frozen=True, kw_only=True, dict=True):  # `dict`, for what is computed once
     """A checked policy. `digest` is of the document's bytes; the trust material has a digest of its own."""
 
     name: str
@@ -245,6 +247,15 @@ class Policy(Struct, frozen=True, kw_only=True):
     rules: tuple[Rule, ...]
     baseline: tuple[Requirement, ...] = ()
     deny: tuple[Denied, ...] = ()
+
+    @cached_property
+    def index(self) -> ScopeIndex:
+        """The rules' scopes, for look-ups."""
+        index = ScopeIndex()
+        for number, rule in enumerate(self.rules):
+            for scope in rule.scopes:
+                index.add(scope, number)
+        return index
 
 
 def walk(requirement: Requirement) -> Iterator[Requirement]:

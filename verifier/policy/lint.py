@@ -4,7 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from verifier.policy.document import All, AnyOf, AtLeast, Attested, By, ChartIs, DigestIn, Policy, Requirement, Rule, Signed, Verified, requirements_of, walk
+from verifier.policy.document import (
+    All,
+    AnyOf,
+    AtLeast,
+    Attested,
+    By,
+    ChartIs,
+    Dependencies,
+    DigestIn,
+    Policy,
+    Requirement,
+    Rule,
+    Signed,
+    Verified,
+    requirements_of,
+    walk,
+)
 
 
 def lint(policy: Policy) -> list[str]:
@@ -67,8 +83,15 @@ def _conditions(chart: ChartIs) -> str:
         "type": chart.type,
         "deprecated": chart.deprecated,
         "at most bytes": chart.max_bytes,
+        "for Kubernetes": ".".join(map(str, chart.kube_version.numbers)) if chart.kube_version else None,
+        "dependencies": _origins(chart.dependencies) if chart.dependencies else None,
     }
     return "; ".join(f"{key} {value}" for key, value in pairs.items() if value is not None)
+
+
+def _origins(wanted: Dependencies) -> str:
+    listed = [*(scope.text for scope in wanted.scopes or ()), *sorted(wanted.urls)]
+    return ", ".join([*(["locked"] if wanted.locked else []), *([f"from {' or '.join(listed)}"] if wanted.scopes is not None else [])])
 
 
 def _unused_trust(policy: Policy) -> Iterator[str]:

@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections import Counter
 
 from verifier.formats.yaml import Node, Scalar, YamlError, parse_yaml
 from verifier.model import codes, limits
@@ -23,6 +23,7 @@ from verifier.policy.document import API_VERSION, KIND, Denied, Policy, Rule, si
 from verifier.policy.document import Signed as SignedRequirement
 from verifier.policy.fields import Fields, fail, moment, one_of, sequence, text, texts
 from verifier.policy.identity import glob_or_exact
+from verifier.policy.index import ScopeIndex
 from verifier.policy.requirements import Names, digest_text, read_requirement
 from verifier.policy.scopes import Scope, parse_scope
 from verifier.policy.trust import exactly_one, fingerprint, read_trust
@@ -144,24 +145,24 @@ def _key_id(node: Node) -> str:
 
 
 def _check_unique(node: Node, names: list[str], what: str) -> None:
-    for name in names:
-        if names.count(name) > 1:
+    for name, count in Counter(names).items():
+        if count > 1:
             fail(node, f"the {what} name {name!r} is there twice")
 
 
 def _check_ties(node: Node, rules: tuple[Rule, ...]) -> None:
-    for index, rule in enumerate(rules):
-        for other in rules[index + 1 :]:
-            for one, two in _tied(rule, other):
-                line = Scalar("", True, getattr(node, "line", 0), getattr(node, "column", 0))
-                where = f"rules {rule.name!r} ({rule.place}) and {other.name!r} ({other.place})"
-                fail(line, f"{where} tie: {one.text} and {two.text} are equally specific and can match the same chart")
-
-
-def _tied(rule: Rule, other: Rule) -> Iterable[tuple[Scope, Scope]]:
-    if len(rule.context) != len(other.context) or _disjoint(rule, other):
-        return ()
-    return ((one, two) for one in rule.scopes for two in other.scopes if one.rank == two.rank and one.overlaps(two))
+    """Each scope against those that came before it."""
+    index = ScopeIndex()
+    for number, rule in enumerate(rules):
+        for scope in rule.scopes:
+            for entry in index.tied(scope):
+                other = rules[entry.rule]
+                if len(rule.context) == len(other.context) and not _disjoint(rule, other):
+                    line = Scalar("", True, getattr(node, "line", 0), getattr(node, "column", 0))
+                    where = f"rules {other.name!r} ({other.place}) and {rule.name!r} ({rule.place})"
+                    fail(line, f"{where} tie: {entry.scope.text} and {scope.text} are equally specific and can match the same chart")
+        for scope in rule.scopes:
+            index.add(scope, number)
 
 
 def _disjoint(rule: Rule, other: Rule) -> bool:

@@ -96,6 +96,16 @@ def _check_segment(segment: str) -> None:
         raise ValueError(f"{segment[:80]!r} cannot be part of a repository")
 
 
+def is_wild(segment: str) -> bool:
+    """Whether a segment of a pattern stands for more than itself."""
+    return "*" in segment
+
+
+def segment_matches(pattern: str, segment: str) -> bool:
+    """Whether one segment of a pattern, which is not `**`, matches one of a path."""
+    return bool(segment) and _segment_pattern(pattern).fullmatch(segment) is not None
+
+
 @lru_cache(maxsize=1024)
 def _segment_pattern(segment: str) -> re.Pattern[str]:
     return re.compile("[^/]*".join(re.escape(part) for part in segment.split("*")), re.DOTALL)
@@ -108,8 +118,7 @@ def _match(pattern: Sequence[str], path: Sequence[str]) -> bool:
         if segment == "**":
             reachable = set(range(min(reachable), len(path) + 1)) if reachable else set()
         else:
-            compiled = _segment_pattern(segment)
-            reachable = {index + 1 for index in reachable if index < len(path) and path[index] and compiled.fullmatch(path[index])}
+            reachable = {index + 1 for index in reachable if index < len(path) and segment_matches(segment, path[index])}
     return len(path) in reachable
 
 

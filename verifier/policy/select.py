@@ -12,7 +12,6 @@ from verifier.model.context import Context, Facts
 from verifier.model.reference import FileReference, LayoutReference
 from verifier.policy.case import asked_reference
 from verifier.policy.document import Policy, Rule
-from verifier.policy.scopes import Rank
 
 
 class Selection(Struct, frozen=True):
@@ -26,7 +25,7 @@ def select_rule(policy: Policy, facts: Facts) -> Rule | Selection:
     """The rule that speaks of this chart in this context, or why there is none."""
     host, path = subject(facts)
     asked = f"{host}/{path}" if host else f"file:{path}"
-    matching = [(rank, rule) for rule in policy.rules if (rank := _best(rule, host, path)) is not None]
+    matching = [(rank, policy.rules[number]) for number, rank in policy.index.matching(host, path).items()]
     if not matching:
         return Selection(codes.NO_RULE, f"no rule speaks of {asked}; the default is deny")
     context = facts.request.context
@@ -48,10 +47,6 @@ def subject(facts: Facts) -> tuple[str, str]:
     local = facts.request.reference
     assert isinstance(local, FileReference | LayoutReference)
     return "", os.path.abspath(local.path)
-
-
-def _best(rule: Rule, host: str, path: str) -> Rank | None:
-    return max((scope.rank for scope in rule.scopes if scope.matches(host, path)), default=None)
 
 
 def _fits(rule: Rule, context: Context) -> bool:
