@@ -24,13 +24,14 @@ _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*)([eE][-+]?[0-9]+)?|[-+]?[0-9
 
 
 class YamlError(Exception):
-    """Malformed or ambiguous YAML; `line` and `column` count from 1 (0: unknown)."""
+    """Malformed or ambiguous YAML; `line` and `column` count from 1 (0: unknown), `node` is what was read there, if anything was."""
 
-    def __init__(self, reason: str, line: int = 0, column: int = 0) -> None:
+    def __init__(self, reason: str, line: int = 0, column: int = 0, node: Node | None = None) -> None:
         super().__init__(reason)
         self.reason = reason
         self.line = line
         self.column = column
+        self.node = node
 
     def __str__(self) -> str:
         return f"line {self.line}, column {self.column}: {self.reason}" if self.line else self.reason
@@ -68,6 +69,25 @@ class Mapping(Struct, frozen=True):
 
 
 Node = Scalar | Sequence | Mapping
+
+
+def path_of(wanted: Node, top: Node) -> str | None:
+    """Where a node, or a mapping's key, stands in a document: `rules[0].require.signed`; empty for the document itself."""
+    if wanted is top:
+        return ""
+    match top:
+        case Mapping(items=items, keys=keys):
+            for key, inner in items.items():
+                found = "" if wanted is keys[key] else path_of(wanted, inner)
+                if found is not None:
+                    return f"{key}{found}" if found.startswith("[") or not found else f"{key}.{found}"
+        case Sequence(items=several):
+            for index, inner in enumerate(several):
+                if (found := path_of(wanted, inner)) is not None:
+                    return f"[{index}]{found}" if found.startswith("[") or not found else f"[{index}].{found}"
+        case Scalar():
+            pass
+    return None
 
 
 def parse_yaml(data: bytes, *, allow_bom: bool = False) -> Node:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
 from typing import NoReturn, TypeVar
 
 from verifier.formats.yaml import Mapping as YamlMapping
@@ -19,20 +20,29 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 def fail(node: Node | Scalar, reason: str) -> NoReturn:
     """Raise with the node's place."""
-    raise YamlError(reason, node.line, node.column)
+    raise YamlError(reason, node.line, node.column, node)
+
+
+def known(written: str, names: Iterable[str]) -> str:
+    """What could have been meant by a name that is not known: the nearest one, and all."""
+    names = tuple(names)
+    lowered = {name.casefold(): name for name in names}
+    near = get_close_matches(written.casefold(), lowered, n=1)
+    meant = f"; did you mean {lowered[near[0]]!r}?" if near else ""
+    return f"known are: {', '.join(names) or 'none'}{meant}"
 
 
 class Fields:
     """A mapping whose fields are taken one by one; what is left over is unknown and refused."""
 
-    def __init__(self, node: Node, what: str, known: tuple[str, ...]) -> None:
+    def __init__(self, node: Node, what: str, names: tuple[str, ...]) -> None:
         if not isinstance(node, YamlMapping):
             fail(node, f"{what} must be a mapping")
         self.node: YamlMapping = node
         self.what = what
         for key, scalar in node.keys.items():
-            if key not in known:
-                fail(scalar, f"unknown field {key!r} in {what}; known are: {', '.join(known)}")
+            if key not in names:
+                fail(scalar, f"unknown field {key[:80]!r} in {what}; {known(key, names)}")
 
     def has(self, key: str) -> bool:
         """Whether the field is written."""
@@ -138,7 +148,9 @@ def one_of(*allowed: str) -> Callable[[Node], str]:
     def read(node: Node) -> str:
         value = text(node)
         if value not in allowed:
-            fail(node, f"must be one of: {', '.join(allowed)}")
+            near = get_close_matches(value, allowed, n=1) if len(allowed) > 1 else []
+            meant = f"; did you mean {near[0]!r}?" if near else ""
+            fail(node, f"must be one of: {', '.join(allowed)}, not {value[:60]!r}{meant}")
         return value
 
     return read

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 
-from verifier.formats.yaml import Node, Scalar, YamlError, parse_yaml
+from verifier.formats.yaml import Node, YamlError, parse_yaml, path_of
 from verifier.model import codes, limits
 from verifier.model.context import CONTEXT_KEYS
 from verifier.model.digest import parse_digest
@@ -34,14 +34,17 @@ _DENY = ("digest", "name", "versions", "fingerprint", "key", "identity", "issuer
 
 
 def load_policy(data: bytes, *, where: str) -> Policy:
-    """Read and check a policy; raises MisuseError `policy-invalid` with `where:line:column`."""
+    """Read and check a policy; raises MisuseError `policy-invalid` with `where:line:column` and the field's path."""
     if len(data) > limits.POLICY_BYTES:
         raise MisuseError(codes.POLICY_INVALID, f"larger than {limits.POLICY_BYTES} bytes", where=where)
+    top: Node | None = None
     try:
-        return _policy(parse_yaml(data), data)
+        top = parse_yaml(data)
+        return _policy(top, data)
     except YamlError as error:
         place = f"{where}:{error.line}:{error.column}" if error.line else where
-        raise MisuseError(codes.POLICY_INVALID, error.reason, where=place) from error
+        field = path_of(error.node, top) if error.node is not None and top is not None else None
+        raise MisuseError(codes.POLICY_INVALID, f"{field}: {error.reason}" if field else error.reason, where=place) from error
 
 
 def _policy(node: Node, data: bytes) -> Policy:
@@ -158,9 +161,8 @@ def _check_ties(node: Node, rules: tuple[Rule, ...]) -> None:
             for entry in index.tied(scope):
                 other = rules[entry.rule]
                 if len(rule.context) == len(other.context) and not _disjoint(rule, other):
-                    line = Scalar("", True, getattr(node, "line", 0), getattr(node, "column", 0))
                     where = f"rules {other.name!r} ({other.place}) and {rule.name!r} ({rule.place})"
-                    fail(line, f"{where} tie: {entry.scope.text} and {scope.text} are equally specific and can match the same chart")
+                    fail(sequence(node)[number], f"{where} tie: {entry.scope.text} and {scope.text} are equally specific and can match the same chart")
         for scope in rule.scopes:
             index.add(scope, number)
 

@@ -28,7 +28,7 @@ from verifier.policy.document import (
     Verified,
     Window,
 )
-from verifier.policy.fields import Fields, duration, fail, moment, named, one_of, pattern, positive, sequence, text, texts
+from verifier.policy.fields import Fields, duration, fail, known, moment, named, one_of, pattern, positive, sequence, text, texts
 from verifier.policy.identity import Pattern
 
 _KINDS = ("signed", "attested", "verified", "digest", "chart", "all", "any", "atLeast")
@@ -139,7 +139,7 @@ def _by(fields: Fields, names: Names) -> tuple[str, ...]:
     by = texts(node)
     for name in by:
         if name not in names.kinds:
-            fail(node, f"{name[:80]!r} is not a name under trust; known are: {', '.join(names.kinds) or 'none'}")
+            fail(node, f"{name[:80]!r} is not a name under trust; {known(name, names.kinds)}")
     if len(set(by)) != len(by):
         fail(node, "a name is there twice")
     return by

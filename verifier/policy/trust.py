@@ -7,7 +7,7 @@ import re
 from verifier.formats.yaml import Node, Scalar
 from verifier.model.claim import CERTIFICATE_CLAIMS, SanType
 from verifier.policy.document import RootEntry, TrustEntry, TrustKind
-from verifier.policy.fields import Fields, boolean, count, duration, fail, moment, named, one_of, pattern, sequence, text
+from verifier.policy.fields import Fields, boolean, count, duration, fail, known, moment, named, one_of, pattern, sequence, text
 from verifier.policy.identity import GITHUB_ISSUER, How, Identity, Pattern, compiles, repository_host, san_type
 from verifier.trust.anchors import PUBLIC_GOOD, Thresholds
 
@@ -179,7 +179,7 @@ def _claims(node: Node) -> tuple[tuple[str, Pattern], ...]:
 def _root_name(fields: Fields, roots: set[str]) -> str:
     name = text(fields.need("root"))
     if name not in roots:
-        fail(fields.need("root"), f"{name[:80]!r} is not a name under roots; known are: {', '.join(sorted(roots))}")
+        fail(fields.need("root"), f"{name[:80]!r} is not a name under roots; {known(name, sorted(roots))}")
     return name
 
 

@@ -183,6 +183,57 @@ def test_a_mistake_has_its_place() -> None:
     assert mistake(changed(REQUIRE, "{signed: {by: nobody}}")).where == "p.yaml:10:28"
 
 
+PATHS = {
+    "an unknown field": "defaults: ",
+    "no require": "rules[0]: ",
+    "empty all": "rules[0].require.all: ",
+    "an unknown name": "rules[0].require.signed.by: ",
+    "until under all": "rules[0].require.all[0].until: ",
+    "a kind that nobody knows": "trust.ci.notation: ",
+    "clock without age": "baseline[0].chart: ",
+    "an unknown context key": "rules[0].when.team: ",
+}
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_a_mistake_has_its_path(name: str) -> None:
+    assert mistake(MISTAKES[name][0]).reason.startswith(PATHS[name])
+
+
+def test_every_mistake_has_its_place_and_most_their_path() -> None:
+    """Those of the document as a whole, and of YAML itself, have none."""
+    assert len(MISTAKES) >= 60
+    found = [mistake(text) for text, _ in MISTAKES.values()]
+    assert all(error.where.count(":") == 2 for error in found if "larger than" not in error.reason)
+    with_path = [
+        error
+        for error in found
+        if error.reason.partition(":")[0].partition("[")[0].partition(".")[0]
+        in ("rules", "trust", "baseline", "deny", "default", "defaults", "apiVersion", "kind")
+    ]
+    assert len(with_path) > 80
+
+
+@pytest.mark.parametrize(
+    "text, meant",
+    [
+        (changed("default: deny", "deafult: deny"), "'default'"),
+        (changed(REQUIRE, "{signed: {By: team}}"), "'by'"),
+        (changed(REQUIRE, "{signed: {by: tean}}"), "'team'"),
+        (changed(REQUIRE, "{signd: {by: team}}"), "'signed'"),
+        (changed(REQUIRE, "{signed: {by: team, expiredKeys: alow}}"), "'allow'"),
+        (changed("    require:", "    when: {enviroment: x}\n    require:"), "'environment'"),
+    ],
+)
+def test_the_nearest_name_is_offered(text: str, meant: str) -> None:
+    assert mistake(text).reason.endswith(f"did you mean {meant}?")
+
+
+def test_what_is_near_nothing_gets_no_offer() -> None:
+    assert "did you mean" not in mistake(changed(REQUIRE, "{signed: {by: zzzz}}")).reason
+    assert "did you mean" not in mistake(changed("verifier/v1", "verifier/v2")).reason
+
+
 def test_the_good_policy_loads_and_is_described() -> None:
     policy = load_policy(GOOD.encode(), where="p.yaml")
     assert policy.name == "test"
