@@ -1,4 +1,4 @@
-"""`verifier policy lint` and `verifier policy show`."""
+"""`verifier policy lint`, `verifier policy show` and `verifier policy diff`."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def show(target: str, path: str, standing_for: str | None, **context: str | None
     """Show which rule of a policy applies to TARGET, and why. Nothing is fetched."""
     from verifier.operations.policies import load
     from verifier.policy.document import Rule
-    from verifier.policy.lint import describe
     from verifier.policy.select import select_rule
+    from verifier.policy.words import describe
 
     request = Request(reference=read_reference(target, standing_for), context=command_context(**context))
     loaded = load(Path(path), load_settings(os.environ).roots)
@@ -65,3 +65,21 @@ def show(target: str, path: str, standing_for: str | None, **context: str | None
     for line in describe(loaded.policy, selection):
         echo(f"  {safe(line)}")
     return 0
+
+
+@policy.command()
+@click.argument("old", type=click.Path(dir_okay=False))
+@click.argument("new", type=click.Path(dir_okay=False))
+def diff(old: str, new: str) -> int:
+    """Say in words what changed from the policy OLD to the policy NEW: trust, roots, deny list, baseline and rules.
+
+    Exit codes: 0 they mean the same, 1 they differ, 2 misuse.
+    """
+    from verifier.operations.policies import load
+    from verifier.policy.difference import differences
+
+    before, after = (load(Path(path), load_settings(os.environ).roots) for path in (old, new))
+    lines = list(differences(before.policy, after.policy, (before.trust, after.trust)))
+    for line in lines:
+        echo(safe(line))
+    return 1 if lines else 0

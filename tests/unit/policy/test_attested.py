@@ -15,7 +15,7 @@ from verifier.model.claim import Attestation, Claim, Form, Signature
 from verifier.model.decision import Outcome
 from verifier.model.evidence import Gap
 from verifier.policy.engine import decide
-from verifier.policy.lint import describe
+from verifier.policy.words import describe
 
 BUILDER = f"{REPOSITORY}/.github/workflows/release.yml@refs/tags/v1.4.2"
 WORKFLOW_TYPE = "https://actions.github.io/buildtypes/workflow/v1"

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from verifier.model.errors import MisuseError
-from verifier.policy.lint import describe, lint
+from verifier.policy.lint import lint
 from verifier.policy.loader import load_policy
+from verifier.policy.words import describe
 
 FPR = "A" * 40
 GOOD = f"""\

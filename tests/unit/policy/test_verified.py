@@ -23,8 +23,8 @@ from verifier.model.errors import MisuseError
 from verifier.model.evidence import Gap
 from verifier.policy.document import Policy
 from verifier.policy.engine import decide
-from verifier.policy.lint import describe
 from verifier.policy.loader import load_policy
+from verifier.policy.words import describe
 from verifier.signers.key import private_pem
 from verifier.signers.public import public_pem
 
