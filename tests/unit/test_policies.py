@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
+from msgspec.structs import replace
 
 from tests.support.charts import archive, chart_file
 from verifier.model.artifact import Artifact, Descriptor, OciChart
@@ -21,6 +24,7 @@ from verifier.operations.policies import LoadedPolicy, load
 from verifier.policy.document import TrustKind
 from verifier.policy.engine import decide
 from verifier.policy.schema import policy_schema
+from verifier.signers.public import load_public_key
 from verifier.trust.anchors import PUBLIC_GOOD
 
 FOLDER = Path(__file__).parents[2] / "policies"
@@ -42,7 +46,10 @@ def artifact(case: dict[str, Any], reference: object) -> Artifact:
         return chart_file(archive(), reference.path)
     assert isinstance(reference, Reference)
     version = (reference.tag or "1.0.0").replace("_", "+")
-    local = chart_file(archive(reference.repository.rpartition("/")[2], version))
+    # YAML is a superset of JSON: what a case says of the chart is written into its Chart.yaml as it stands.
+    extra = "".join(f"{key}: {json.dumps(value)}\n" for key, value in case.get("chart", {}).items())
+    local = chart_file(archive(reference.repository.rpartition("/")[2], version, extra=extra))
+    facts = replace(local.facts, lock_problem=None) if case.get("locked") else local.facts
     digest = reference.digest or sha256(b"a manifest")
     pinned = PinnedReference(
         registry=reference.registry,
@@ -52,19 +59,25 @@ def artifact(case: dict[str, Any], reference: object) -> Artifact:
         was_pinned=case.get("pinned", reference.digest is not None),
     )
     layer = Descriptor(media_type="chart", digest=local.digest, size=len(local.archive))
-    return OciChart(reference=pinned, manifest=b"", config=b"", chart=layer, provenance=None, facts=local.facts, archive=local.archive)
+    return OciChart(reference=pinned, manifest=b"", config=b"", chart=layer, provenance=None, facts=facts, archive=local.archive)
 
 
-def claim(name: str, loaded: LoadedPolicy) -> Claim:
+def _key_id(name: str, loaded: LoadedPolicy) -> str:
+    return load_public_key(next(anchor.data for anchor in loaded.trust.anchors if anchor.name == name)).key_id
+
+
+def claim(name: str, loaded: LoadedPolicy, case: dict[str, Any]) -> Claim:
     entry = next(entry for entry in loaded.policy.trust if entry.name == name)
     signer = (
         OpenPGPSigner(fingerprint=entry.fingerprints[0], signing_key=entry.fingerprints[0])
         if entry.kind is TrustKind.OPENPGP
-        else KeySigner(key_id=f"sha256:{name}", algorithm="ecdsa")
+        else KeySigner(key_id=_key_id(name, loaded), algorithm="ecdsa")
     )
     form = Form.PROVENANCE if entry.kind is TrustKind.OPENPGP else Form.STATEMENT
     location = Location(kind=Kind.REFERRER, where="case")
-    return Claim(scheme="case", kind=Signature(form=form), signer=signer, anchors=frozenset((name,)), role=Role.MANIFEST, digest=sha256(b""), location=location)
+    times = (SigningTime(at=datetime.fromisoformat(case["signedAt"]), clock=Clock.LOG),) if "signedAt" in case else ()
+    made = Signature(form=form)
+    return Claim(scheme="case", kind=made, signer=signer, anchors=frozenset((name,)), role=Role.MANIFEST, digest=sha256(b""), location=location, times=times)
 
 
 REPOSITORY = "https://github.com/acme/charts"
@@ -100,7 +113,7 @@ def provenance(said: dict[str, Any]) -> Claim:
 
 
 def claims(case: dict[str, Any], loaded: LoadedPolicy) -> tuple[Claim, ...]:
-    found = [claim(name, loaded) for name in case.get("signedBy", [])]
+    found = [claim(name, loaded, case) for name in case.get("signedBy", [])]
     found += [certified(**case["certified"])] if "certified" in case else []
     found += [provenance(case["provenance"])] if "provenance" in case else []
     return tuple(found)
@@ -115,6 +128,7 @@ def test_a_case(path: Path, case: dict[str, Any]) -> None:
     decision = decide(loaded.policy, facts, datetime.fromisoformat(case.get("at", NOW)))
     assert decision.outcome.value == case["expect"], decision.check.reason
     assert (decision.check.code.name if decision.check.code else None) == case.get("code")
+    assert any(case.get("warns", "") in warning for warning in (*decision.warnings, ""))
 
 
 @pytest.mark.parametrize("path", POLICIES, ids=lambda path: path.stem)
@@ -130,6 +144,15 @@ def _typed(value: Any) -> Any:
     if isinstance(value, list):
         return [_typed(inner) for inner in value]
     return {"true": True, "false": False}.get(value, int(value) if value.isdigit() and len(value) < 5 else value)
+
+
+def test_there_are_policies_to_start_from() -> None:
+    assert len(POLICIES) >= 10
+
+
+def test_every_policy_has_its_section() -> None:
+    page = (FOLDER.parent / "docs" / "cookbook.md").read_text()
+    assert set(re.findall(r"^## (.+)$", page, re.MULTILINE)) == {path.stem for path in POLICIES}
 
 
 def test_every_policy_has_denials() -> None:
