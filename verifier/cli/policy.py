@@ -21,7 +21,7 @@ def policy() -> None:
 
 
 @policy.command()
-@click.argument("files", nargs=-1, required=True, type=click.Path(dir_okay=False))
+@click.argument("files", nargs=-1, required=True, type=click.Path())
 def lint(files: tuple[str, ...]) -> int:
     """Check each policy as it would be loaded, trust files included; name the line of every mistake."""
     from verifier.operations.policies import load
@@ -44,7 +44,7 @@ def lint(files: tuple[str, ...]) -> int:
 
 @policy.command()
 @click.argument("target")
-@click.option("--policy", "path", required=True, type=click.Path(dir_okay=False))
+@click.option("--policy", "path", required=True, type=click.Path())
 @click.option("--as", "standing_for", metavar="REFERENCE")
 @context_options
 def show(target: str, path: str, standing_for: str | None, **context: str | None) -> int:
@@ -68,8 +68,8 @@ def show(target: str, path: str, standing_for: str | None, **context: str | None
 
 
 @policy.command()
-@click.argument("old", type=click.Path(dir_okay=False))
-@click.argument("new", type=click.Path(dir_okay=False))
+@click.argument("old", type=click.Path())
+@click.argument("new", type=click.Path())
 def diff(old: str, new: str) -> int:
     """Say in words what changed from the policy OLD to the policy NEW: trust, roots, deny list, baseline and rules.
 

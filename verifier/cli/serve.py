@@ -17,7 +17,7 @@ _SWITCH_SECONDS = 0.001
 
 
 @click.command()
-@click.option("--policy", required=True, envvar="VERIFIER_POLICY", type=click.Path(dir_okay=False), help="The policy to hold charts to.")
+@click.option("--policy", required=True, envvar="VERIFIER_POLICY", type=click.Path(), help="The policy to hold charts to: a file, or a directory of them.")
 @click.option("--listen", default="127.0.0.1:8080", show_default=True, metavar="HOST:PORT")
 @click.option("--callers", type=click.Path(dir_okay=False), help="Who may call: hashed bearer tokens and what context each may claim.")
 @click.option("--unsafe-no-auth", is_flag=True, help="UNSAFE: listen beyond loopback without asking who calls.")

@@ -81,7 +81,7 @@ def trust_options(command: _F) -> _F:
 
 
 _OPTIONS = (
-    click.option("--policy", type=click.Path(dir_okay=False), help="The policy to hold the chart to (or VERIFIER_POLICY)."),
+    click.option("--policy", type=click.Path(), help="The policy to hold the chart to: a file or a directory (or VERIFIER_POLICY)."),
     click.option("--openpgp-keyring", multiple=True, help="Trust OpenPGP keys of this keyring (binary, armored or .kbx)."),
     click.option("--openpgp-fingerprint", multiple=True, help="The primary key that is meant; may be repeated."),
     click.option("--openpgp-any-key", is_flag=True, help="Any key of the keyring is meant."),

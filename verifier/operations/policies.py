@@ -22,6 +22,8 @@ from verifier.operations.resolve import read_local
 from verifier.policy.document import Policy, RootEntry, TrustEntry, TrustKind, signers_of_summaries
 from verifier.trust.anchors import KEY, OPENPGP, ROOT, Anchor, TrustMaterial
 
+_ATTEMPTS = 3
+
 
 class LoadedPolicy(Struct, frozen=True):
     """Policy and trust, read as one; `trust_digest` is computed once. `files` are those that were read, or looked for."""
@@ -33,15 +35,37 @@ class LoadedPolicy(Struct, frozen=True):
 
 
 def load(path: Path, stored_roots: Path | None = None) -> LoadedPolicy:
-    """Load a policy file; raises MisuseError `policy-invalid`, `trust-invalid`, `key-unsupported` or `file-unreadable`.
+    """Load a policy file, or a directory of them; raises MisuseError `policy-invalid`, `trust-invalid`, `key-unsupported` or `file-unreadable`.
 
     `stored_roots` is the directory that `verifier trust update` writes.
     """
-    from verifier.policy.loader import load_policy  # trust flags need no loader
+    from verifier.policy.loader import load_documents  # trust flags need no loader
 
-    policy = load_policy(read_local(path, limits.POLICY_BYTES), where=str(path))
-    loaded = with_trust(policy, base=path.parent, stored_roots=stored_roots)
-    return replace(loaded, files=(path, *loaded.files))
+    if path.is_dir():
+        documents, base = _read_directory(path), path
+    else:
+        documents, base = {path: read_local(path, limits.POLICY_BYTES)}, path.parent
+    policy = load_documents({str(file): data for file, data in documents.items()})
+    loaded = with_trust(policy, base=base, stored_roots=stored_roots)
+    return replace(loaded, files=tuple(dict.fromkeys((path, *documents, *loaded.files))))
+
+
+def _read_directory(directory: Path) -> dict[Path, bytes]:
+    """All documents as they were at one moment: what changes while it is read is read again."""
+    for _ in range(_ATTEMPTS):
+        before = _list_documents(directory)
+        documents = {path: read_local(path, limits.POLICY_BYTES) for path in before}
+        if all(read_local(path, limits.POLICY_BYTES) == data for path, data in documents.items()) and _list_documents(directory) == before:
+            return documents
+    raise MisuseError(codes.POLICY_INVALID, "the directory changes while it is read; try again", where=str(directory))
+
+
+def _list_documents(directory: Path) -> tuple[Path, ...]:
+    """The policies of a directory; cases (`*.test.yaml`) and hidden files, such as a mounted ConfigMap has, are none."""
+    found = sorted(path for path in directory.glob("*.yaml") if not path.name.endswith(".test.yaml") and not path.name.startswith("."))
+    if not found:
+        raise MisuseError(codes.POLICY_INVALID, "the directory holds no *.yaml", where=str(directory))
+    return tuple(found)
 
 
 def with_trust(policy: Policy, *, base: Path, stored_roots: Path | None = None) -> LoadedPolicy:

@@ -12,6 +12,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Mapping
+
+from msgspec.structs import replace
 
 from verifier.formats.yaml import Node, YamlError, parse_yaml, path_of
 from verifier.model import codes, limits
@@ -19,6 +22,7 @@ from verifier.model.context import CONTEXT_KEYS
 from verifier.model.digest import parse_digest
 from verifier.model.errors import MisuseError
 from verifier.policy.chart import read_chart, read_versions
+from verifier.policy.directory import TOP, items_of, join
 from verifier.policy.document import API_VERSION, KIND, Denied, Policy, Rule, signers_of_summaries, walk
 from verifier.policy.document import Signed as SignedRequirement
 from verifier.policy.fields import Fields, fail, moment, one_of, sequence, text, texts
@@ -28,27 +32,52 @@ from verifier.policy.requirements import Names, digest_text, read_requirement
 from verifier.policy.scopes import Scope, parse_scope
 from verifier.policy.trust import exactly_one, fingerprint, read_trust
 
-_TOP = ("apiVersion", "kind", "metadata", "trust", "roots", "baseline", "deny", "rules", "default")
 _RULE = ("name", "charts", "when", "require", "chart", "origins", "channels")
 _DENY = ("digest", "name", "versions", "fingerprint", "key", "identity", "issuer", "revokedAt", "reason")
 
 
 def load_policy(data: bytes, *, where: str) -> Policy:
     """Read and check a policy; raises MisuseError `policy-invalid` with `where:line:column` and the field's path."""
-    if len(data) > limits.POLICY_BYTES:
-        raise MisuseError(codes.POLICY_INVALID, f"larger than {limits.POLICY_BYTES} bytes", where=where)
-    top: Node | None = None
+    return load_documents({where: data})
+
+
+def load_documents(documents: Mapping[str, bytes]) -> Policy:
+    """The same of several documents by their places, which are one policy together (docs/policy.md, "A directory")."""
+    tops: dict[str, Node] = {}
+    here = next(iter(documents))
     try:
-        top = parse_yaml(data)
-        return _policy(top, data)
+        for here, data in documents.items():
+            if len(data) > limits.POLICY_BYTES:
+                raise MisuseError(codes.POLICY_INVALID, f"larger than {limits.POLICY_BYTES} bytes", where=here)
+            tops[here] = parse_yaml(data)
+        whole = next(iter(tops.values())) if len(tops) == 1 else join(tops)
+        policy = _policy(whole, _digest(documents))
     except YamlError as error:
-        place = f"{where}:{error.line}:{error.column}" if error.line else where
-        field = path_of(error.node, top) if error.node is not None and top is not None else None
-        raise MisuseError(codes.POLICY_INVALID, f"{field}: {error.reason}" if field else error.reason, where=place) from error
+        raise _located(error, tops, here) from error
+    return policy if len(tops) == 1 else _with_places(policy, tops)
 
 
-def _policy(node: Node, data: bytes) -> Policy:
-    top = Fields(node, "the policy", _TOP)
+def _located(error: YamlError, tops: Mapping[str, Node], here: str) -> MisuseError:
+    """The error with the document that holds its node; without one it is of YAML itself, in the document that was being read."""
+    for where, top in tops.items():
+        if error.node is not None and (field := path_of(error.node, top)) is not None:
+            return MisuseError(codes.POLICY_INVALID, f"{field}: {error.reason}" if field else error.reason, where=f"{where}:{error.line}:{error.column}")
+    return MisuseError(codes.POLICY_INVALID, error.reason, where=f"{here}:{error.line}:{error.column}" if error.line else here)
+
+
+def _digest(documents: Mapping[str, bytes]) -> str:
+    """Of the one document; of several, of their digests in the order of their names."""
+    digests = [hashlib.sha256(data).hexdigest() for _, data in sorted(documents.items())]
+    return f"sha256:{digests[0] if len(digests) == 1 else hashlib.sha256(chr(10).join(digests).encode()).hexdigest()}"
+
+
+def _with_places(policy: Policy, tops: Mapping[str, Node]) -> Policy:
+    places = [f"{where} line {item.line}" for where, top in tops.items() for item in items_of(top, "rules")]
+    return replace(policy, rules=tuple(replace(rule, place=place) for rule, place in zip(policy.rules, places, strict=True)))
+
+
+def _policy(node: Node, digest: str) -> Policy:
+    top = Fields(node, "the policy", TOP)
     one_of(API_VERSION)(top.need("apiVersion"))
     one_of(KIND)(top.need("kind"))
     top.get("default", one_of("deny"), "deny")
@@ -56,7 +85,7 @@ def _policy(node: Node, data: bytes) -> Policy:
     names = Names({entry.name: entry.kind for entry in trust})
     policy = Policy(
         name=text(Fields(top.need("metadata"), "metadata", ("name",)).need("name")),
-        digest="sha256:" + hashlib.sha256(data).hexdigest(),
+        digest=digest,
         trust=trust,
         roots=roots,
         baseline=top.get("baseline", lambda inner: tuple(read_requirement(item, names, top=True) for item in sequence(inner)), ()),

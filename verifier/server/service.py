@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from verifier.model import codes
 from verifier.model.context import Context, Request
@@ -105,7 +106,8 @@ class DecisionService:
         return self._cache.get(self._key(pinned, context, self.snapshots.current.loaded), self._settings.clock())
 
     def _key(self, reference: PinnedReference, context: Context, loaded: LoadedPolicy) -> Key:
-        return cache_key(reference, context, loaded, self._settings.unsafe)
+        """Answers that were made before the policy on disk stopped loading do not say so: they are others."""
+        return cache_key(reference, context, loaded, (*self._settings.unsafe, *filter(None, (self.snapshots.problem,))))
 
     def _ended(self, done: asyncio.Future[Answered]) -> None:
         self._slots.release()
@@ -139,6 +141,8 @@ class DecisionService:
 
     def _kept(self, key: Key | None, decision: Decision) -> Answered:
         now = self._settings.clock()
+        if (problem := self.snapshots.problem) is not None:
+            decision = replace(decision, warnings=(*decision.warnings, f"the policy on disk does not load, so the last good one decided: {problem}"))
         ends = ending(decision, now)
         answered = Answered(decision, json.dumps(encode(decision)).encode(), ends or now)
         if key is not None and ends is not None:

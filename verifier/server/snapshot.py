@@ -17,7 +17,7 @@ from verifier.operations.verification import wanted
 
 PERIOD = 1.0  # seconds between two looks
 
-_State = tuple[tuple[int, int, int] | None, ...]
+_State = dict[Path, tuple[int, int, int] | None]
 
 
 class Snapshot(Struct, frozen=True):
@@ -35,7 +35,7 @@ class Snapshots:
         loaded = load()
         self.current = Snapshot(loaded, wanted(loaded.trust))
         self.problem: str | None = None
-        self._state = _look(loaded.files)
+        self._state: _State = _look(loaded.files)
 
     def refresh(self) -> bool:
         """Read everything anew if a file changed; whether there is a new snapshot."""
@@ -50,12 +50,15 @@ class Snapshots:
             return False
         self.problem = None
         self.current = Snapshot(loaded, wanted(loaded.trust))
-        self._state = _look(loaded.files)
+        # Of a file that changed while it was read, what was seen before counts: the next look sees the change.
+        self._state = {path: state.get(path, seen) for path, seen in _look(loaded.files).items()}
         return True
 
 
 def _look(files: tuple[Path, ...]) -> _State:
-    return tuple(_stat(path) for path in files)
+    """Of a directory each document counts, also one that is new or that did not load."""
+    inside = (inner for path in files if path.is_dir() for inner in sorted(path.glob("*.yaml")))
+    return {path: _stat(path) for path in (*files, *inside)}
 
 
 def _stat(path: Path) -> tuple[int, int, int] | None:

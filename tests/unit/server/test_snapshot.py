@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 from tests.simulators import sigstore as sim
 from tests.support.signers import pair
 from tests.support.world import NOW
-from verifier.operations.policies import load
+from verifier.operations.policies import LoadedPolicy, load
 from verifier.operations.roots import Root, snapshot_path, write_snapshot
 from verifier.server import snapshot
 from verifier.server.build import ServerSettings, build_app
@@ -90,6 +90,54 @@ def test_the_last_good_one_is_kept_and_the_problem_told(files: Path, how: str) -
     assert snapshots.refresh()
     assert snapshots.current.loaded.policy.name == "mended"
     assert held(files).problem is None
+
+
+def test_a_file_that_changes_while_it_is_read_is_read_again(files: Path) -> None:
+    """The snapshot before the change must not be taken for the one after it."""
+
+    def slow() -> LoadedPolicy:
+        loaded = load(files / "policy.yaml", files / "roots")
+        if loaded.policy.name == "two":
+            write(files, "three and longer")  # between the reading and the look afterwards
+        return loaded
+
+    snapshots = Snapshots(slow)
+    write(files, "two")
+    assert snapshots.refresh()
+    assert snapshots.current.loaded.policy.name == "two"
+    assert snapshots.refresh()
+    assert snapshots.current.loaded.policy.name == "three and longer"
+
+
+def test_a_directory_is_followed_new_files_too(files: Path) -> None:
+    snapshots = Snapshots(lambda: load(files, files / "roots"))
+    more = '- {name: more, charts: ["oci://reg.example/other/*"], require: {signed: {by: ci}}}\n'
+    head = "apiVersion: verifier/v1\nkind: ChartPolicy\nmetadata: {name: NAME}\n"
+    (files / "more.yaml").write_text(f"{head}rules:\n  {more}")
+    assert not snapshots.refresh()  # its name is another policy's
+    assert "calls it" in str(snapshots.problem)
+    (files / "more.yaml").write_text(f"{head.replace('NAME', 'one')}rules:\n  {more}")
+    assert snapshots.refresh()
+    assert len(snapshots.current.loaded.policy.rules) == 2
+    (files / "more.yaml").unlink()
+    assert snapshots.refresh()
+    assert len(snapshots.current.loaded.policy.rules) == 1
+
+
+def test_every_decision_says_that_an_older_policy_made_it(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshot, "PERIOD", 0.02)
+    monkeypatch.setenv("VERIFIER_ROOTS", str(files / "roots"))
+    question = {"reference": "oci://reg.example/elsewhere/web:1.0.0"}  # no rule speaks of it, so nobody is asked
+    with TestClient(build_app(ServerSettings(policy=files / "policy.yaml"))) as client:
+
+        def warned() -> bool:
+            return any("the last good one decided" in warning for warning in client.post("/v1/verify", json=question).json()["warnings"])
+
+        assert not warned()
+        (files / "policy.yaml").write_text("rules: [")
+        eventually(warned)
+        write(files, "mended")
+        eventually(lambda: not warned())
 
 
 def test_the_server_follows_and_says_so(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
