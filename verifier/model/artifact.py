@@ -21,6 +21,22 @@ class Descriptor(Struct, frozen=True, kw_only=True):
     artifact_type: str | None = None
 
 
+class Subchart(Struct, frozen=True, kw_only=True):
+    """A chart inside a chart, in `charts/`: packed (then with a digest) or unpacked.
+
+    `repository` is where the parent declares it to come from; what lies here need not be what that repository holds. `problem` says why
+    it could not be read.
+    """
+
+    path: str
+    name: str = ""
+    version: str = ""
+    digest: Digest | None = None
+    repository: str | None = None
+    problem: str | None = None
+    subcharts: tuple[Subchart, ...] = ()
+
+
 class ChartFacts(Struct, frozen=True, kw_only=True):
     """What Chart.yaml says, as Helm reads it; `metadata` is the whole of it after Helm's normalisation.
 
@@ -31,6 +47,12 @@ class ChartFacts(Struct, frozen=True, kw_only=True):
     version: str
     metadata: Mapping[str, Any]
     lock_problem: str | None = None
+    subcharts: tuple[Subchart, ...] = ()
+
+    @property
+    def composed(self) -> bool:
+        """Whether other charts are part of it, declared or not."""
+        return bool(self.subcharts or self.metadata.get("dependencies"))
 
     @property
     def label(self) -> str:

@@ -193,7 +193,7 @@ def _warnings(check: Check, facts: Facts) -> Iterator[str]:
     if check.name == "decision":
         if facts.request.reference != asked_reference(facts) and asked_repository(facts):
             yield f"judged as {asked_reference(facts)} because the caller says so"
-        if facts.artifact is not None and facts.artifact.facts.metadata.get("dependencies"):
+        if facts.artifact is not None and facts.artifact.facts.composed:
             yield "subcharts: not judged"
 
 

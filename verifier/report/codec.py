@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from verifier.model.artifact import Artifact, ChartFile, OciChart
+from verifier.model.artifact import Artifact, ChartFile, OciChart, Subchart
 from verifier.model.claim import Attestation, CertificateSigner, Claim, KeySigner, OpenPGPSigner, Rejection, Signature
 from verifier.model.context import CONTEXT_KEYS, Context
 from verifier.model.decision import Check, Decision, RootUsed
@@ -36,7 +36,7 @@ def encode(decision: Decision) -> dict[str, Any]:
         "rejections": [_rejection(rejection) for rejection in decision.rejections],
         "gaps": [_gap(gap) for gap in decision.gaps],
         "exceptions": [],
-        "subcharts": "not judged",
+        "subcharts": "not judged" if decision.artifact is None or decision.artifact.facts.composed else "none",
         "warnings": list(decision.warnings),
         "versions": dict(decision.versions),
     }
@@ -53,7 +53,8 @@ def _context(context: Context) -> dict[str, Any]:
 
 
 def _artifact(artifact: Artifact) -> dict[str, Any]:
-    facts = {"name": artifact.facts.name, "version": artifact.facts.version, "chartDigest": str(artifact.archive_digest)}
+    facts: dict[str, Any] = {"name": artifact.facts.name, "version": artifact.facts.version, "chartDigest": str(artifact.archive_digest)}
+    facts["subcharts"] = [_subchart(item) for item in artifact.facts.subcharts]
     match artifact:
         case OciChart(reference=reference):
             return {
@@ -66,6 +67,19 @@ def _artifact(artifact: Artifact) -> dict[str, Any]:
             }
         case ChartFile():
             return {"reference": f"file:{artifact.path}", "digest": str(artifact.digest), "pinned": True, "readFrom": None, "mediaType": "file", **facts}
+
+
+def _subchart(item: Subchart) -> dict[str, Any]:
+    return {
+        "path": item.path,
+        "name": item.name,
+        "version": item.version,
+        "digest": str(item.digest) if item.digest else None,
+        "declaredFrom": item.repository,
+        "state": "not judged",
+        "problem": item.problem,
+        "subcharts": [_subchart(inner) for inner in item.subcharts],
+    }
 
 
 def _check(check: Check) -> dict[str, Any]:

@@ -38,12 +38,12 @@ def decision_schema() -> dict[str, Any]:
         rejections=_array(_rejection()),
         gaps=_array(_object(kind=_TEXT, where=_TEXT, code=_code(), reason=_TEXT, retryAfter={"type": ["number", "null"]})),
         exceptions=_array({}),
-        subcharts={"const": "not judged"},
+        subcharts={"enum": ["none", "not judged"]},
         warnings=_array(_TEXT),
         versions={"type": "object", "additionalProperties": _TEXT},
     )
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Decision of verifier, version verifier/v1"}
-    return {**head, **decision, "$defs": {"check": _check()}}
+    return {**head, **decision, "$defs": {"check": _check(), "subchart": _subchart()}}
 
 
 def _code() -> dict[str, Any]:
@@ -52,7 +52,17 @@ def _code() -> dict[str, Any]:
 
 def _artifact() -> dict[str, Any]:
     texts = {"reference": _TEXT, "mediaType": _TEXT, "name": _TEXT, "version": _TEXT}
-    return _object(digest=_DIGEST, pinned={"type": "boolean"}, readFrom=_MAYBE_TEXT, chartDigest=_DIGEST, **texts)
+    return _object(digest=_DIGEST, pinned={"type": "boolean"}, readFrom=_MAYBE_TEXT, chartDigest=_DIGEST, subcharts=_subcharts(), **texts)
+
+
+def _subcharts() -> dict[str, Any]:
+    return _array({"$ref": "#/$defs/subchart"})
+
+
+def _subchart() -> dict[str, Any]:
+    digest = {"anyOf": [_DIGEST, {"type": "null"}]}
+    texts = {"path": _TEXT, "name": {"type": "string"}, "version": {"type": "string"}}
+    return _object(digest=digest, declaredFrom=_MAYBE_TEXT, state={"const": "not judged"}, problem=_MAYBE_TEXT, subcharts=_subcharts(), **texts)
 
 
 def _check() -> dict[str, Any]:

@@ -7,9 +7,9 @@ are shown as escapes (threats T-23). The words for a signature's state are verif
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from verifier.model.artifact import OciChart
+from verifier.model.artifact import OciChart, Subchart
 from verifier.model.claim import Attestation, Claim, Rejection, Signature
 from verifier.model.codes import Code
 from verifier.model.decision import Action, Check, Decision, Outcome, Result
@@ -52,6 +52,7 @@ def _body(decision: Decision) -> Iterator[str]:
     artifact = decision.artifact
     if artifact is not None:
         yield f"  chart   {safe(artifact.facts.name)} {safe(artifact.facts.version)}, archive {artifact.archive_digest}"
+        yield from _subcharts(artifact.facts.subcharts, 10)
     if isinstance(artifact, OciChart):
         pinned = "the digest was asked for" if artifact.reference.was_pinned else "the tag was resolved now"
         yield f"  digest  {artifact.reference.digest} ({pinned})"
@@ -69,6 +70,15 @@ def _body(decision: Decision) -> Iterator[str]:
         yield f"  warning {safe(warning)}"
     for unsafe in decision.unsafe:
         yield f"  UNSAFE  {safe(unsafe)}"
+
+
+def _subcharts(items: Sequence[Subchart], indent: int) -> Iterator[str]:
+    for item in items:
+        what = f"{item.name} {item.version}" if item.problem is None else f"cannot be read ({item.problem})"
+        kind = f"archive {item.digest.short}..." if item.digest else "unpacked"
+        origin = f", declared from {item.repository}" if item.repository else ", not declared" if item.problem is None else ""
+        yield f"{' ' * indent}{safe(item.path)}: {safe(what)}, {kind}{safe(origin)}; not judged"
+        yield from _subcharts(item.subcharts, indent + 2)
 
 
 def _check(check: Check, indent: int) -> Iterator[str]:

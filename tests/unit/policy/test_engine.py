@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -45,9 +46,16 @@ def policy(require: str = SIGNED_BY_ALICE, *, extra: str = "", top: str = "", ch
 
 
 def chart(
-    name: str = "web", version: str = "1.4.2", *, tag: str | None = "1.4.2", pinned: bool = False, repository: str = "acme/web", extra: str = ""
+    name: str = "web",
+    version: str = "1.4.2",
+    *,
+    tag: str | None = "1.4.2",
+    pinned: bool = False,
+    repository: str = "acme/web",
+    extra: str = "",
+    files: Mapping[str, bytes] | None = None,
 ) -> OciChart:
-    data = archive(name, version, extra=extra)
+    data = archive(name, version, files, extra)
     local = chart_file(data)
     layer = Descriptor(media_type="chart", digest=local.digest, size=len(data))
     reference = PinnedReference(registry=HOST, repository=repository, digest=MANIFEST_DIGEST, tag=tag, was_pinned=pinned)
