@@ -218,6 +218,25 @@ def test_a_decision_signed_attached_and_relied_on(registry: str) -> None:
 
 
 @pytest.mark.usefixtures("_files")
+def test_a_chart_that_carries_charts_is_no_ground_to_rely_on(registry: str) -> None:
+    """Also where it does not declare them."""
+    import json
+
+    from tests.support.charts import archive
+
+    connections = connect()
+    digest = publish(connections, registry, archive(files={"charts/dep-0.3.1.tgz": archive("dep", "0.3.1")}))
+    sign(connections, registry, digest, pair("ci"))
+    target = f"oci://{registry}/acme/web:1.4.2"
+    write("gate.yaml", registry, "{ci: {key: {file: ci.pub}}}", "{signed: {by: ci}}")
+    made = json.loads(run("verify", target, "--policy", "gate.yaml", "-o", "json", "--attest-decision", "gate.key", "--verifier-id", WHO).out)
+    allowed = f"policies: ['{made['policy']['digest']}'], trusts: ['{made['trust']['digest']}']"
+    write("reader.yaml", registry, "{gate: {key: {file: gate.pub}}}", f"{{verified: {{by: gate, verifier: '{WHO}', maxAge: 1h, {allowed}}}}}")
+    ran = run("verify", target, "--policy", "reader.yaml")
+    assert (ran.status, "leaned on subcharts that were not judged" in ran.out) == (1, True), ran.text
+
+
+@pytest.mark.usefixtures("_files")
 def test_misuse(registry: str) -> None:
     target = f"oci://{registry}/acme/web:1.4.2"
     assert run("verify", target, "--key", "ci.pub", "--attest-decision", "gate.key").status == 2
