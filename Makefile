@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m pytest
 WORKERS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format interop peers bench docs clean
+.PHONY: help demo test check format interop peers bench mutants docs clean
 
 help:  ## List the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -46,6 +46,9 @@ coverage: $(READY)  ## Branch coverage of verifier/
 	$(BIN)/coverage erase
 	$(PYTEST) -n $(WORKERS) -m "not interop" --cov --cov-report=term
 	$(BIN)/coverage report --fail-under=95
+
+mutants: $(READY)  ## Change the policy engine line by line; say which changes no test notices (slow)
+	$(BIN)/python -m tests.mutation $(addprefix verifier/policy/,engine.py logic.py select.py index.py)
 
 docs: $(READY)  ## Write the generated pages
 	$(BIN)/python docs/generate.py
