@@ -18,7 +18,7 @@ from verifier.model.decision import Decision, Outcome
 from verifier.model.digest import sha256
 from verifier.model.errors import MisuseError
 from verifier.model.evidence import Gap, Kind, Location
-from verifier.model.reference import PinnedReference, parse_oci
+from verifier.model.reference import PinnedReference, parse, parse_oci
 from verifier.policy.document import Policy
 from verifier.policy.engine import decide
 from verifier.policy.loader import load_policy
@@ -623,3 +623,82 @@ def test_of_several_ends_the_first_that_matters_is_told() -> None:
     loaded, _, _ = ends(SOON)["a branch"]
     (warning,) = ahead(judged(loaded, chart(), by_alice(key_expires=SOON - timedelta(days=2))))
     assert f"until {SOON - timedelta(days=2):%Y-%m-%d}" in warning
+
+
+# What mutants showed that no test looked at
+
+
+def test_only_what_fails_is_warned_of_and_nothing_else_is_said() -> None:
+    loaded = policy("    require: {all: [{signed: {by: alice}}, {signed: {by: bob}, action: warn}]}")
+    assert judged(loaded, chart(), by_alice(), by_bob()).warnings == ()
+    assert judged(policy(), chart(), by_alice()).warnings == ()
+    (warning,) = judged(loaded, chart(), by_alice()).warnings
+    assert "signer-not-allowed" not in warning
+    assert warning.startswith("require[1]: ") or "bob" in warning
+    denied(judged(policy(), chart()), "unsigned")
+    assert judged(policy(), chart()).warnings == ()
+
+
+def test_a_file_that_stands_for_a_chart_is_said_to() -> None:
+    local = chart_file(archive())
+    asserted = replace(local, path="web-1.4.2.tgz")
+    reference = replace(parse("web-1.4.2.tgz"), asserted=parse_oci(f"oci://{HOST}/acme/web:1.4.2"))
+    decision = decide(policy(), Facts(request=Request(reference=reference, context=Context()), artifact=asserted, claims=(by_alice(),)), NOW)
+    assert decision.allowed, decision.check.reason
+    assert decision.warnings == (f"judged as oci://{HOST}/acme/web:1.4.2 because the caller says so",)
+    plain = policy(charts='["file:*.tgz"]')
+    alone = decide(plain, Facts(request=Request(reference=parse("web-1.4.2.tgz"), context=Context()), artifact=asserted, claims=(by_alice(),)), NOW)
+    assert (alone.allowed, alone.warnings) == (True, ())
+    nobody = decide(policy(), Facts(request=Request(reference=parse("web-1.4.2.tgz"), context=Context()), artifact=asserted), NOW)
+    assert nobody.check.reason.startswith("no rule speaks of file:/")
+
+
+def test_a_deny_entry_gives_its_reason_where_it_has_one() -> None:
+    for extra, said in (("", "the deny list names name web"), (", reason: broken", "the deny list names name web: broken")):
+        assert judged(policy(top=f"deny: [{{name: web{extra}}}]"), chart(), by_alice()).check.reason == said
+        struck = judged(policy(top=f'deny: [{{fingerprint: "{FPR_A}"{extra}}}]'), chart(), by_alice())
+        assert struck.rejections[0].reason == said.replace("name web", f"fingerprint {FPR_A}")
+
+
+def test_a_denied_key_is_meant_in_whatever_kind_and_no_other_is() -> None:
+    key = "sha256:" + "7" * 64
+    loaded = policy(top=f"deny: [{{key: '{key}'}}]")
+    denied(judged(loaded, chart(), replace(by_alice(), signer=OpenPGPSigner(fingerprint=FPR_A, signing_key=FPR_A, key_id=key))), "signer-not-allowed")
+    assert judged(loaded, chart(), replace(by_alice(), signer=OpenPGPSigner(fingerprint=FPR_A, signing_key=FPR_A, key_id="sha256:" + "8" * 64))).allowed
+
+
+def test_the_moment_of_revocation_counts_as_after_it() -> None:
+    at = NOW - timedelta(days=3)
+    loaded = policy(top=f'deny: [{{fingerprint: "{FPR_A}", revokedAt: {at:%Y-%m-%dT%H:%M:%SZ}}}]')
+    assert judged(loaded, chart(), by_alice(times=(SigningTime(at=at - timedelta(seconds=1), clock=Clock.LOG),))).allowed
+    denied(judged(loaded, chart(), by_alice(times=(SigningTime(at=at, clock=Clock.LOG),))), "signer-not-allowed")
+
+
+def test_the_first_moment_of_a_window_is_in_it_and_the_moment_of_an_end_is_its_edge() -> None:
+    opens = policy(f"    require: {{any: [{{signed: {{by: alice}}, since: {NOW:%Y-%m-%dT%H:%M:%SZ}}}]}}")
+    assert judged(opens, chart(), by_alice()).allowed
+    assert judged(opens, chart(), by_alice()).valid_until is None
+    assert not judged(opens, chart(), by_alice(), now=NOW - timedelta(seconds=1)).allowed
+
+
+def test_a_fortnight_is_a_fortnight() -> None:
+    for end, told in ((NOW + timedelta(days=14), True), (NOW + timedelta(days=14, seconds=1), False)):
+        assert bool(ahead(judged(policy(), chart(), by_alice(key_expires=end)))) is told
+
+
+def test_any_keeps_the_claims_of_the_branch_that_holds() -> None:
+    decision = judged(policy("    require: {any: [{signed: {by: bob}}, {signed: {by: alice}}]}"), chart(), by_alice())
+    assert decision.check.children[-1].claims == (0,)
+    gap = Gap(kind=Kind.REFERRER, where="x", code=codes.TIMEOUT, reason="slow")
+    unclear = judged(policy("    require: {any: [{signed: {by: bob}}, {chart: {pinned: true}}]}"), chart(), by_alice(), gaps=(gap,))
+    assert unclear.check.children[-1].claims == ()
+
+
+def test_the_context_that_the_most_specific_rule_lacks_is_named() -> None:
+    loaded = load_policy(
+        f"apiVersion: verifier/v1\nkind: ChartPolicy\nmetadata: {{name: t}}\n{TRUST}\nrules:\n"
+        f'  - {{name: wide, charts: ["oci://{HOST}/**"], when: {{cluster: [a]}}, require: {{signed: {{by: alice}}}}}}\n'
+        f'  - {{name: narrow, charts: ["oci://{HOST}/acme/web"], when: {{namespace: [b]}}, require: {{signed: {{by: alice}}}}}}\n'.encode(),
+        where="p",
+    )
+    assert "'narrow' selects on namespace" in judged(loaded, chart(), by_alice()).check.reason
