@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import json
 import struct
-import threading
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -29,7 +28,7 @@ from cryptography.x509.oid import NameOID
 
 from tests.interop.conftest import program
 from tests.simulators.sigstore import b64, sign, spki
-from tests.support.servers import free_port, start, stop
+from tests.support.servers import free_port, serving, start, stop
 
 POISON = "1.3.6.1.4.1.11129.2.4.3"
 LOG_HOST = "localhost"
@@ -228,15 +227,9 @@ def _served(stack: Stack) -> Iterator[None]:
             self.end_headers()
             self.wfile.write(body)
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        stack.issuer = f"http://localhost:{server.server_address[1]}"
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as port:
+        stack.issuer = f"http://localhost:{port}"
+        yield
 
 
 def _sct(stack: Stack, precertificate: bytes, issuer: bytes) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from pkcs11.util.ec import encode_named_curve_parameters
 
 from tests.interop.conftest import Peer, program
 from tests.peers import LIBRARIES
-from tests.simulators.keepers import Private, aws, certified, kept, kubernetes, vault
+from tests.simulators.keepers import Private, aws, certified, kept, kubernetes, set_all, vault
 from tests.support.cli import run
 from tests.unit.test_docs_keys import follow
 from verifier.model.errors import VerifierError
@@ -50,12 +50,6 @@ def both_ways(cosign: Peer, pushed: str, keyref: str, environment: dict[str, str
     for key in (theirs, str(public)):
         found = cosign(*VERIFY, key, pushed, check=True, **environment).stdout
         assert found.count(b"docker-manifest-digest") == 2
-
-
-def set_all(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> dict[str, str]:
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    return environment
 
 
 @ONE_REGISTRY

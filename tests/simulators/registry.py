@@ -19,6 +19,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from tests.support.servers import serving
+
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
 
@@ -97,15 +99,9 @@ def simulated(switches: Switches | None = None) -> Iterator[SimulatedRegistry]:
     registry = SimulatedRegistry(switches=switches or Switches())
     server = _Server(("127.0.0.1", 0), _handler(registry))
     server.daemon_threads = True
-    registry.host = f"127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
+    with serving(server) as port:
+        registry.host = f"127.0.0.1:{port}"
         yield registry
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(5)
 
 
 def _handler(registry: SimulatedRegistry) -> type[BaseHTTPRequestHandler]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from tests.simulators import sigstore as sim
+from tests.support.servers import serving
 
 AUDIENCE = "sigstore"
 ISSUER_KEY = rsa.generate_private_key(65537, 2048)  # cosign reads no token that is signed with a shared secret
@@ -87,15 +87,9 @@ def running(switches: Switches | None = None) -> Iterator[Services]:
     class Handler(_Handler):
         on = services
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        services.url = f"http://127.0.0.1:{server.server_address[1]}"
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield services
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as port:
+        services.url = f"http://127.0.0.1:{port}"
+        yield services
 
 
 class _Handler(BaseHTTPRequestHandler):

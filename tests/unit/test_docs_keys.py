@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import re
 import shlex
-import socket
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from tests.simulators.keepers import aws, azure, certified, gcp, kept, kubernetes, vault
+from tests.simulators.keepers import aws, azure, certified, gcp, kept, kubernetes, set_all, vault
 from tests.simulators.registry import simulated
 from tests.support.charts import archive
 from tests.support.cli import run
@@ -55,11 +54,6 @@ def chart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         yield f"oci://{registry.host}/acme/web@{publish(connect(), registry.host, archive())}"
 
 
-def set_all(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> None:
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-
-
 def test_vault(chart: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with kept(vault.answer) as keeper:
         keeper.keys["release"] = [ec.generate_private_key(ec.SECP256R1())]
@@ -82,8 +76,7 @@ def test_gcp(chart: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_azure(chart: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = socket.getaddrinfo
-    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *rest, **more: real("127.0.0.1" if str(host).endswith("vault.test") else host, *rest, **more))
+    azure.find_vault_here(monkeypatch)
     context, authority = certified(tmp_path, "team.vault.test")
     with kept(azure.identity) as identity, kept(azure.answer, tls=context, host="team.vault.test") as keeper:
         keeper.keys["release"] = [ec.generate_private_key(ec.SECP256R1())]

@@ -24,7 +24,7 @@ from msgspec.structs import replace
 
 from verifier.charts.dependencies import lock_problem
 from verifier.charts.metadata import read_chart_yaml
-from verifier.charts.subcharts import find_subcharts
+from verifier.charts.subcharts import find_subcharts, is_packed
 from verifier.model import codes, limits
 from verifier.model.artifact import ChartFacts
 from verifier.model.digest import Digest, sha256
@@ -65,18 +65,10 @@ def _read(data: bytes, where: str, budget: _Budget, *, depth: int) -> ChartArchi
     facts = read_chart_yaml(files, where=where)  # 4
     if facts.name != top:
         raise _refuse(codes.ARCHIVE_AMBIGUOUS, f"the top directory is {top!r} but Chart.yaml says name {facts.name!r}", where)
-    nested = {path: _read(content, f"{where}!{path}", budget, depth=depth + 1) for path, content in files.items() if _is_nested_chart(path)}  # 5
+    nested = {path: _read(content, f"{where}!{path}", budget, depth=depth + 1) for path, content in files.items() if is_packed(path)}  # 5
     subcharts = find_subcharts(facts.metadata, files, {path: (inner.digest, inner.facts) for path, inner in nested.items()})
     facts = replace(facts, lock_problem=lock_problem(facts.metadata, files, where=where), subcharts=subcharts)
     return ChartArchive(digest=sha256(data), facts=facts, files=files)
-
-
-def _is_nested_chart(path: str) -> bool:
-    """Helm loads `charts/X.tgz` unless X begins with `_` or `.`, and those of unpacked charts as well: `charts/a/charts/X.tgz`."""
-    *folders, last = path.split("/")
-    charts, names = folders[0::2], [*folders[1::2], last]
-    nested = len(folders) % 2 == 1 and all(folder == "charts" for folder in charts)
-    return nested and last.endswith(".tgz") and not any(name[0] in "_." for name in names)
 
 
 def _gunzip(data: bytes, where: str, budget: _Budget) -> bytes:

@@ -19,8 +19,6 @@ from verifier.model.digest import Digest
 from verifier.model.errors import FailedError
 
 _FOLDER = "charts/"
-
-
 Packed = Mapping[str, tuple[Digest, ChartFacts]]
 
 
@@ -32,6 +30,17 @@ def find_subcharts(metadata: Mapping[str, Any], files: Mapping[str, bytes], pack
         below = {path.removeprefix(f"{folder}/"): read for path, read in packed.items() if path.startswith(f"{folder}/")}
         found.append(_unpacked(folder, inner, below, origins, depth))
     return tuple(sorted(found, key=lambda item: item.path))
+
+
+def is_packed(path: str) -> bool:
+    """Whether a file is a packed chart that Helm loads: `charts/X.tgz`, and those of unpacked charts as well: `charts/a/charts/X.tgz`."""
+    *folders, last = path.split("/")
+    nested = len(folders) % 2 == 1 and all(folder == "charts" for folder in folders[0::2])
+    return nested and last.endswith(".tgz") and all(_is_loaded(name) for name in (*folders[1::2], last))
+
+
+def _is_loaded(name: str) -> bool:  # 1
+    return name[0] not in "_."
 
 
 def _packed(path: str, digest: Digest, facts: ChartFacts, origins: Mapping[str, str]) -> Subchart:
@@ -53,6 +62,6 @@ def _folders(files: Mapping[str, bytes]) -> Iterator[tuple[str, dict[str, bytes]
     folders: dict[str, dict[str, bytes]] = {}
     for path, content in files.items():
         name, slash, rest = path.removeprefix(_FOLDER).partition("/")
-        if path.startswith(_FOLDER) and slash and name[0] not in "_.":
+        if path.startswith(_FOLDER) and slash and _is_loaded(name):
             folders.setdefault(f"{_FOLDER}{name}", {})[rest] = content
     yield from folders.items()

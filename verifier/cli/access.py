@@ -15,7 +15,6 @@ from verifier.settings import key_password
 if TYPE_CHECKING:
     from verifier.signers.remote import Access
 
-KEYREF_KINDS = "a PEM file, cosign's encrypted PEM, env://NAME, awskms://, gcpkms://, azurekms://, hashivault://, pkcs11: or k8s://NAMESPACE/SECRET"
 _PASSPHRASE_BYTES = 4096
 
 

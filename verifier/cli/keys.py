@@ -51,11 +51,11 @@ def show_keys(keyref: str, pem: bool, passphrase_file: str | None) -> None:
     from verifier.signers.keyref import is_remote, public_key
     from verifier.signers.public import public_pem
 
-    if pem:
-        echo(public_pem(public_key(keyref, key_access(keyref, passphrase_file))).decode().rstrip())
+    key = public_key(keyref, key_access(keyref, passphrase_file)) if pem or is_remote(keyref) else None
+    if pem and key is not None:
+        echo(public_pem(key).decode().rstrip())
         return
-    lines = [describe_key(public_key(keyref, key_access(keyref, passphrase_file)))] if is_remote(keyref) else describe_keys(Path(keyref))
-    for line in lines:
+    for line in [describe_key(key)] if key is not None else describe_keys(Path(keyref)):
         echo(f"{line.kind}  {line.name}  {safe(line.detail)}")
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from verifier.cli.access import KEYREF_KINDS, key_access, read_passphrase
+from verifier.cli.access import key_access, read_passphrase
 from verifier.cli.options import Network, echo, network_options
 from verifier.model import codes
 from verifier.model.errors import FailedError, MisuseError
@@ -18,6 +18,7 @@ from verifier.model.reference import FileReference, parse
 from verifier.operations.resolve import read_local
 from verifier.operations.signing import Signing, SignStatement, SignText
 from verifier.settings import load_settings
+from verifier.signers import KINDS
 
 if TYPE_CHECKING:
     from verifier.operations.roots import Root
@@ -35,7 +36,7 @@ def _sigstore_options(command: _F) -> _F:
 
 
 _SIGSTORE = (
-    click.option("--key", metavar="KEYREF", help=f"Sign with this private key: {KEYREF_KINDS}."),
+    click.option("--key", metavar="KEYREF", help=f"Sign with this private key: {KINDS}."),
     click.option("--tlog-upload", is_flag=True, help="With --key: have the instance's transparency log hold the signature."),
     click.option("--keyless", is_flag=True, help="Sign with a short-lived certificate for an identity token (Fulcio)."),
     click.option(

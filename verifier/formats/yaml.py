@@ -75,19 +75,22 @@ def path_of(wanted: Node, top: Node) -> str | None:
     """Where a node, or a mapping's key, stands in a document: `rules[0].require.signed`; empty for the document itself."""
     if wanted is top:
         return ""
-    match top:
-        case Mapping(items=items, keys=keys):
-            for key, inner in items.items():
-                found = "" if wanted is keys[key] else path_of(wanted, inner)
-                if found is not None:
-                    return f"{key}{found}" if found.startswith("[") or not found else f"{key}.{found}"
-        case Sequence(items=several):
-            for index, inner in enumerate(several):
-                if (found := path_of(wanted, inner)) is not None:
-                    return f"[{index}]{found}" if found.startswith("[") or not found else f"[{index}].{found}"
-        case Scalar():
-            pass
+    for step, key, inner in _below(top):
+        found = "" if wanted is key else path_of(wanted, inner)
+        if found is not None:
+            return f"{step}.{found}" if found and not found.startswith("[") else f"{step}{found}"
     return None
+
+
+def _below(node: Node) -> Iterator[tuple[str, Scalar | None, Node]]:
+    """What lies in a node: how a path names it, its key, and itself."""
+    match node:
+        case Mapping(items=items, keys=keys):
+            yield from ((name, keys[name], inner) for name, inner in items.items())
+        case Sequence(items=several):
+            yield from ((f"[{index}]", None, inner) for index, inner in enumerate(several))
+        case Scalar():
+            return
 
 
 def parse_yaml(data: bytes, *, allow_bom: bool = False) -> Node:

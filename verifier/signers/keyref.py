@@ -7,12 +7,12 @@ from typing import Protocol
 
 from verifier.model import codes
 from verifier.model.errors import MisuseError
-from verifier.signers.key import SigningKey, is_encrypted, parse_signing_key, read_keyref
+from verifier.signers import KINDS
+from verifier.signers.key import LocalKey, SigningKey, is_encrypted, parse_signing_key, read_keyref
 from verifier.signers.public import PublicKey, load_public_key
 from verifier.signers.remote import Access
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://|(pkcs11):")
-KINDS = "a file, env://NAME, awskms://, gcpkms://, azurekms://, hashivault://, pkcs11: or k8s://NAMESPACE/SECRET"
 
 
 class Keeper(Protocol):
@@ -38,8 +38,7 @@ def open_key(keyref: str, access: Access) -> SigningKey:
     """
     if (keeper := _keeper(keyref)) is not None:
         return keeper.open_key(keyref, access)
-    data = read_keyref(keyref)
-    return parse_signing_key(data, access.passphrase() if is_encrypted(data) else None, where=keyref)
+    return _unlock(read_keyref(keyref), keyref, access)
 
 
 def public_key(keyref: str, access: Access) -> PublicKey:
@@ -47,7 +46,11 @@ def public_key(keyref: str, access: Access) -> PublicKey:
     if (keeper := _keeper(keyref)) is not None:
         return keeper.public_key(keyref, access)
     data = read_keyref(keyref)
-    return open_key(keyref, access).public if b"PRIVATE KEY-----" in data else load_public_key(data)
+    return _unlock(data, keyref, access).public if b"PRIVATE KEY-----" in data else load_public_key(data)
+
+
+def _unlock(data: bytes, keyref: str, access: Access) -> LocalKey:
+    return parse_signing_key(data, access.passphrase() if is_encrypted(data) else None, where=keyref)
 
 
 def _keeper(keyref: str) -> Keeper | None:

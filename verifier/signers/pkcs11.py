@@ -25,7 +25,7 @@ from msgspec import Struct
 from verifier.model import codes
 from verifier.model.errors import InconclusiveError, MisuseError, first_line
 from verifier.signers.public import PublicKey
-from verifier.signers.remote import Access, RemoteKey, checked, der_signature, extra, is_rsa, read_public, unavailable
+from verifier.signers.remote import Access, RemoteKey, asking, checked, der_signature, extra, is_rsa, read_public, unavailable
 
 _TOKEN = {"token": "label", "serial": "serial", "model": "model", "manufacturer": "manufacturer_id"}
 _PATH = (*_TOKEN, "slot-id", "object", "id", "type")
@@ -126,15 +126,14 @@ def _session(uri: _Uri, access: Access, pin: str | None) -> Iterator[Any]:
         exceptions.PinExpired,
         exceptions.UserPinNotInitialized,
     )
-    try:
-        token = _find_token(pkcs11.lib(_module(uri, access)), uri)
-        protected = pin is None and pkcs11.TokenFlag.PROTECTED_AUTHENTICATION_PATH in token.flags
-        with token.open(user_pin=pkcs11.PROTECTED_AUTH if protected else pin) as session:
-            yield session
-    except wrong as error:
-        raise MisuseError(codes.PASSPHRASE_WRONG, f"the token refuses the PIN ({type(error).__name__}); it was tried once", where=place) from error
-    except (RuntimeError, OSError) as error:  # PKCS11Error is a RuntimeError; so is what a broken module raises
-        raise unavailable(f"{type(error).__name__}: {first_line(error)}", place) from error
+    with asking(place, RuntimeError):  # PKCS11Error is one; so is what a broken module raises
+        try:
+            token = _find_token(pkcs11.lib(_module(uri, access)), uri)
+            protected = pin is None and pkcs11.TokenFlag.PROTECTED_AUTHENTICATION_PATH in token.flags
+            with token.open(user_pin=pkcs11.PROTECTED_AUTH if protected else pin) as session:
+                yield session
+        except wrong as error:
+            raise MisuseError(codes.PASSPHRASE_WRONG, f"the token refuses the PIN ({type(error).__name__}); it was tried once", where=place) from error
 
 
 def _module(uri: _Uri, access: Access) -> str:

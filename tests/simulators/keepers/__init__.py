@@ -10,17 +10,18 @@ import contextlib
 import hashlib
 import json
 import ssl
-import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import pytest
 import trustme
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
+
+from tests.support.servers import serving
 
 Private = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 HASHES: dict[int, hashes.HashAlgorithm] = {32: hashes.SHA256(), 48: hashes.SHA384(), 64: hashes.SHA512()}
@@ -58,13 +59,7 @@ class Keeper:
     asked: list[str] = field(default_factory=list)
     refusal: Answer | None = None  # whatever is asked
     nonsense: bool = False  # 200 and a page
-    sleep: float = 0.0
     forge: Private | None = None  # signs with this key in place of the one that is meant
-    rotate: Callable[[], None] | None = None  # called after a public key was handed out
-
-    def handed_out(self) -> None:
-        if self.rotate is not None:
-            self.rotate()
 
     def sign(self, private: Private, digest: bytes) -> bytes:
         """Over a digest: DER for ECDSA, PKCS#1 v1.5 for RSA."""
@@ -122,7 +117,6 @@ def kept(answer: Callable[[Keeper, Question], Answer], *, tls: ssl.SSLContext | 
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             question = Question(self.command, self.path, {name.lower(): value for name, value in self.headers.items()}, body)
             keeper.asked.append(f"{self.command} {self.path.partition('?')[0]}")
-            time.sleep(keeper.sleep)
             if keeper.nonsense:
                 self.reply(200, {"Content-Type": "text/html"}, b"<html>welcome</html>")
                 return
@@ -145,15 +139,15 @@ def kept(answer: Callable[[Keeper, Question], Answer], *, tls: ssl.SSLContext | 
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
     if tls is not None:
         server.socket = tls.wrap_socket(server.socket, server_side=True)
-    keeper.url = f"{'https' if tls else 'http'}://{host}:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    try:
+    with serving(server) as port:
+        keeper.url = f"{'https' if tls else 'http'}://{host}:{port}"
         yield keeper
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+
+
+def set_all(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> dict[str, str]:
+    """Put an environment in place for this test; returns it."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    return environment

@@ -51,7 +51,6 @@ def answer(keeper: Keeper, question: Question) -> Answer:
                 "PublicKey": base64.b64encode(public_bytes(private, serialization.Encoding.DER)).decode(),
                 "SigningAlgorithms": _algorithms(private),
             }
-            keeper.handed_out()
             return Answer(200, said)
         case "TrentService.DescribeKey":  # cosign's question
             return Answer(200, {"KeyMetadata": {"KeyId": name, "Arn": arn(name), "SigningAlgorithms": _algorithms(private)}})

@@ -35,7 +35,6 @@ def answer(keeper: Keeper, question: Question) -> Answer:
             str(number): {"name": _type(key), "public_key": public_bytes(key, serialization.Encoding.PEM).decode()} for number, key in enumerate(versions, 1)
         }
         said = {"data": {"type": _type(versions[-1]), "latest_version": len(versions), "keys": keys, "supports_signing": True}}
-        keeper.handed_out()
         return Answer(200, said)
     asked = question.json
     if found[2] == "verify":  # cosign's question

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from tests.simulators.keepers import Answer, Keeper, kept, vault
+from tests.simulators.keepers import Answer, Keeper, kept, set_all, vault
 from tests.simulators.registry import simulated
 from tests.support.charts import archive
 from tests.support.cli import run
@@ -22,8 +22,7 @@ KEYREF = "hashivault://release"
 def keeper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Keeper]:
     monkeypatch.chdir(tmp_path)
     with kept(vault.answer) as found:
-        for name, value in vault.environment(found.url).items():
-            monkeypatch.setenv(name, value)
+        set_all(monkeypatch, vault.environment(found.url))
         found.keys["release"] = [ec.generate_private_key(ec.SECP256R1())]
         yield found
 

@@ -6,7 +6,6 @@ import contextlib
 import functools
 import http.server
 import json
-import threading
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +16,7 @@ from tests.simulators import sigstore as sim
 from tests.simulators import tuf
 from tests.simulators.registry import simulated
 from tests.support.cli import run
+from tests.support.servers import serving
 from tests.support.signers import pair
 from tests.support.world import connect, publish
 from tests.unit.operations.test_sigstore_forms import CHART, INSTANCE, SIGN, refer, statement
@@ -160,14 +160,8 @@ def test_blob_misuse() -> None:
 @contextlib.contextmanager
 def served(directory: Path) -> Iterator[str]:
     handler = functools.partial(_Quiet, directory=str(directory))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from tests.simulators.keepers import Answer, Keeper, Private, aws, azure, certified, gcp, kept, kubernetes, vault
+from tests.simulators.keepers import Answer, Keeper, Private, aws, azure, certified, gcp, kept, kubernetes, set_all, vault
 from tests.support.signers import pair
 from verifier.model.errors import VerifierError
 from verifier.signers.key import private_pem
@@ -82,14 +82,12 @@ def only(*kinds: str) -> pytest.MarkDecorator:
 
 @pytest.fixture(params=KINDS)
 def kind(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kind]:
-    real = socket.getaddrinfo
-    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *rest, **more: real("127.0.0.1" if str(host).endswith("vault.test") else host, *rest, **more))
+    azure.find_vault_here(monkeypatch)
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "AWS_PROFILE", "AZURE_CLIENT_ID"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     with running(request.param, tmp_path) as found:
-        for name, value in found.environment.items():
-            monkeypatch.setenv(name, value)
+        set_all(monkeypatch, found.environment)
         found.holds(P256)
         yield found
 
