@@ -24,12 +24,15 @@ def fail(node: Node | Scalar, reason: str) -> NoReturn:
 
 
 def known(written: str, names: Iterable[str]) -> str:
-    """What could have been meant by a name that is not known: the nearest one, and all."""
+    """What could have been meant by a name that is not known: all of them, and the nearest one."""
     names = tuple(names)
+    return f"known are: {', '.join(names) or 'none'}{_nearest(written, names)}"
+
+
+def _nearest(written: str, names: tuple[str, ...]) -> str:
     lowered = {name.casefold(): name for name in names}
     near = get_close_matches(written.casefold(), lowered, n=1)
-    meant = f"; did you mean {lowered[near[0]]!r}?" if near else ""
-    return f"known are: {', '.join(names) or 'none'}{meant}"
+    return f"; did you mean {lowered[near[0]]!r}?" if near else ""
 
 
 class Fields:
@@ -148,8 +151,7 @@ def one_of(*allowed: str) -> Callable[[Node], str]:
     def read(node: Node) -> str:
         value = text(node)
         if value not in allowed:
-            near = get_close_matches(value, allowed, n=1) if len(allowed) > 1 else []
-            meant = f"; did you mean {near[0]!r}?" if near else ""
+            meant = _nearest(value, allowed) if len(allowed) > 1 else ""
             fail(node, f"must be one of: {', '.join(allowed)}, not {value[:60]!r}{meant}")
         return value
 
