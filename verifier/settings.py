@@ -6,6 +6,7 @@ command line are the only readers of the environment.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from verifier.model import codes
 from verifier.model.errors import MisuseError
 
 SYSTEM_FILE = Path("/etc/verifier/verifier.yaml")
-_KEYS = {"policy": "VERIFIER_POLICY", "registryConfig": "VERIFIER_REGISTRY_CONFIG", "caFile": "VERIFIER_CA_FILE"}
+_KEYS = {"policy": "VERIFIER_POLICY", "registryConfig": "VERIFIER_REGISTRY_CONFIG", "caFile": "VERIFIER_CA_FILE", "helm": "VERIFIER_HELM"}
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -26,6 +27,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     policy: str | None = None
     registry_config: str | None = None
     ca_file: str | None = None
+    helm: str = "helm"
     roots: Path
 
 
@@ -35,7 +37,13 @@ def load_settings(environment: Mapping[str, str], files: tuple[Path, ...] | None
     for path in files if files is not None else (SYSTEM_FILE, _user_file(environment)):
         values.update(_read(path))
     values.update({key: environment[name] for key, name in _KEYS.items() if environment.get(name)})
-    return Settings(policy=values.get("policy"), registry_config=values.get("registryConfig"), ca_file=values.get("caFile"), roots=_roots(environment))
+    return Settings(
+        policy=values.get("policy"),
+        registry_config=values.get("registryConfig"),
+        ca_file=values.get("caFile"),
+        helm=values.get("helm") or shutil.which("helm", path=environment.get("PATH", "")) or "helm",
+        roots=_roots(environment),
+    )
 
 
 def _roots(environment: Mapping[str, str]) -> Path:

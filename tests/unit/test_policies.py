@@ -13,7 +13,7 @@ import pytest
 import yaml
 from msgspec.structs import replace
 
-from tests.support.charts import archive, chart_file
+from tests.support.charts import archive, chart_file, chart_yaml
 from verifier.model.artifact import Artifact, Descriptor, OciChart
 from verifier.model.claim import Attestation, CertificateSigner, Claim, Clock, Form, KeySigner, OpenPGPSigner, Role, SanType, Signature, SigningTime
 from verifier.model.context import Context, Facts, Request
@@ -48,7 +48,8 @@ def artifact(case: dict[str, Any], reference: object) -> Artifact:
     version = (reference.tag or "1.0.0").replace("_", "+")
     # YAML is a superset of JSON: what a case says of the chart is written into its Chart.yaml as it stands.
     extra = "".join(f"{key}: {json.dumps(value)}\n" for key, value in case.get("chart", {}).items())
-    local = chart_file(archive(reference.repository.rpartition("/")[2], version, extra=extra))
+    inside = {f"charts/{item['name']}/Chart.yaml": chart_yaml(item["name"], item["version"]) for item in case.get("chart", {}).get("dependencies", [])}
+    local = chart_file(archive(reference.repository.rpartition("/")[2], version, inside, extra))
     facts = replace(local.facts, lock_problem=None) if case.get("locked") else local.facts
     digest = reference.digest or sha256(b"a manifest")
     pinned = PinnedReference(

@@ -21,6 +21,8 @@ from verifier.net.transport import HttpTransport, Observer, TlsSettings
 from verifier.oci.credentials import Basic, Credentials
 from verifier.oci.session import Session, SessionSettings
 from verifier.operations.connections import Connections
+from verifier.operations.gather import EvidenceFiles
+from verifier.operations.verification import Options
 from verifier.settings import credential_files, load_settings
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -106,6 +108,11 @@ def context_options(command: _F) -> _F:
 def command_context(environment: str | None, cluster: str | None, namespace: str | None) -> Context:
     """The context that the command line vouches for."""
     return Context(environment=environment, cluster=cluster, namespace=namespace, asserted_by="command-line")
+
+
+def decision_options(unsafe: tuple[str, ...], files: EvidenceFiles | None = None) -> Options:
+    """What the command line adds to a question; Helm is the one that is configured, or the one in PATH."""
+    return Options(files=files or EvidenceFiles(), unsafe=unsafe, helm=load_settings(os.environ).helm)
 
 
 def read_reference(text: str, standing_for: str | None = None) -> AnyReference:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from verifier.cli.listen import listen_address
 from verifier.cli.options import echo
 from verifier.model.context import Context
 from verifier.net.transport import TlsSettings
+from verifier.settings import load_settings
 
 # Most threads wait for registries; one that has its answer should not wait 5 ms for its turn (measured: a fifth more decisions).
 _SWITCH_SECONDS = 0.001
@@ -49,7 +51,7 @@ def serve(policy: str, listen: str, callers: str | None, unsafe_no_auth: bool, *
             plain_http=bool(options["plain_http"]),
             tls=TlsSettings(ca_file=_text(options["ca_file"])),
             registry_config=_text(options["registry_config"]),
-            service=ServiceSettings(slots=int(str(options["slots"])), seconds=float(str(options["timeout"]))),
+            service=ServiceSettings(slots=int(str(options["slots"])), seconds=float(str(options["timeout"])), helm=load_settings(os.environ).helm),
         )
     )
     if unsafe_no_auth:

@@ -10,9 +10,10 @@ from pathlib import Path
 import click
 
 from verifier.charts.archive import read_archive
-from verifier.cli.options import Network, command_context, context_options, echo, network_options, read_reference, use_colour, warn_unsafe
+from verifier.cli.options import Network, command_context, context_options, decision_options, echo, network_options, read_reference, use_colour, warn_unsafe
 from verifier.cli.trust import TrustFlags, trust_options
 from verifier.cli.verify import exit_code
+from verifier.model.artifact import OciImage
 from verifier.model.context import Request
 from verifier.model.decision import Decision
 from verifier.model.reference import AnyReference
@@ -41,7 +42,8 @@ def inspect(target: str, trust: TrustFlags, network: Network) -> int:
         found = look(reference, material, connections, Options())
     echo(safe(str(reference)))
     if found.artifact is not None:
-        echo(f"  chart     {safe(found.artifact.facts.label)}")
+        if not isinstance(found.artifact, OciImage):
+            echo(f"  chart     {safe(found.artifact.facts.label)}")
         for digest in found.artifact.digests:
             echo(f"  digest    {digest}")
     for claim in found.verified:
@@ -68,7 +70,7 @@ def pull(target: str, trust: TrustFlags, network: Network, destination: str, **c
     with _asking(target, trust, network) as (reference, loaded, connections):
         request = Request(reference=reference, context=command_context(**context))
         Path(destination).mkdir(parents=True, exist_ok=True)
-        pulled = pull_chart(request, loaded, connections, Options(unsafe=network.unsafe + trust.unsafe), Path(destination))
+        pulled = pull_chart(request, loaded, connections, decision_options(network.unsafe + trust.unsafe), Path(destination))
     if pulled.path is None:
         echo(explain(pulled.decision, colour=False), err=True)
     else:
@@ -89,7 +91,7 @@ def show(what: str, target: str, trust: TrustFlags, network: Network, **context:
 
     with _asking(target, trust, network) as (reference, loaded, connections):
         request = Request(reference=reference, context=command_context(**context))
-        decision = verify(request, loaded, connections, Options(unsafe=network.unsafe + trust.unsafe))
+        decision = verify(request, loaded, connections, decision_options(network.unsafe + trust.unsafe))
     if not decision.allowed or decision.artifact is None:
         echo(explain(decision, colour=use_colour(False)), err=True)
     else:

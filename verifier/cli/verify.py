@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from verifier.cli.main import report_error
-from verifier.cli.options import Network, command_context, context_options, echo, network_options, read_reference, use_colour, warn_unsafe
+from verifier.cli.options import Network, command_context, context_options, decision_options, echo, network_options, read_reference, use_colour, warn_unsafe
 from verifier.cli.trust import TrustFlags, trust_options
 from verifier.model import codes
 from verifier.model.context import Request
@@ -16,7 +16,7 @@ from verifier.model.decision import Decision, Outcome
 from verifier.model.errors import MisuseError
 from verifier.operations.connections import Connections
 from verifier.operations.gather import EvidenceFiles
-from verifier.operations.verification import Options, verify_all
+from verifier.operations.verification import verify_all
 from verifier.report.text import safe
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def verify(
     warn_unsafe(network.unsafe + trust.unsafe)
     requests = [Request(reference=reference, context=context) for reference in references]
     with network.connected(quiet=quiet) as connections:
-        results = verify_all(requests, loaded, connections, Options(files=files, unsafe=network.unsafe + trust.unsafe))
+        results = verify_all(requests, loaded, connections, decision_options(network.unsafe + trust.unsafe, files))
         decisions = [result for result in results if isinstance(result, Decision)]
         if sign is not None:
             _attach_summaries(decisions, str(rest["verifier_id"]), sign, connections)

@@ -124,6 +124,40 @@ def plain(node: Node) -> Any:
             return {key: plain(item) for key, item in node.items.items()}
 
 
+def load_values(data: bytes) -> Iterator[Any]:
+    """The documents of a chart's values or of rendered manifests, with what YAML allows and charts use: anchors, merges, several documents.
+
+    Only for looking at what a chart names, never for what is decided on. Aliases share what they name: whoever walks the result counts.
+    Raises YamlError.
+    """
+    try:
+        text = data.decode("utf-8").removeprefix(_BOM)
+        _check_depth(text)
+        yield from yaml.load_all(text, Loader=_ValuesLoader)  # a safe loader, without dates
+    except UnicodeDecodeError as error:
+        raise YamlError(f"not UTF-8 at byte {error.start}") from error
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+        raise YamlError(str(error).splitlines()[0][:200]) from error
+
+
+def _check_depth(text: str) -> None:
+    depth = 0
+    for event in iter(yaml.CSafeLoader(text).get_event, None):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > limits.YAML_DEPTH:
+            _refuse(event, f"nested deeper than {limits.YAML_DEPTH}")
+
+
+class _ValuesLoader(yaml.CSafeLoader):
+    """Dates stay text: they are none in a chart's values."""
+
+
+_ValuesLoader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
+}
+
+
 def dump_yaml(value: Any) -> str:
     """Block YAML with sorted keys and lists at column 0, as Helm writes it; texts that any reader could take for a number,
     a date or a truth value are quoted.

@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import Struct, field
 
 from verifier.model.digest import Digest
-from verifier.model.reference import PinnedReference
+from verifier.model.reference import PinnedReference, Reference
 
 
 class Descriptor(Struct, frozen=True, kw_only=True):
@@ -60,6 +60,15 @@ class ChartFacts(Struct, frozen=True, kw_only=True):
         return f"{self.name}-{self.version}"
 
 
+class Image(Struct, frozen=True, kw_only=True):
+    """A container image that a chart names: as it is `written`, and `where`. `problem` says why it is no reference."""
+
+    written: str
+    where: str
+    reference: Reference | None = None
+    problem: str | None = None
+
+
 class OciChart(Struct, frozen=True, kw_only=True):
     """A chart in a registry or image layout: manifest bytes, chart layer, and its facts."""
 
@@ -101,4 +110,17 @@ class ChartFile(Struct, frozen=True, kw_only=True):
         return self.digest
 
 
-Artifact = OciChart | ChartFile
+class OciImage(Struct, frozen=True, kw_only=True):
+    """A container image in a registry: its manifest or index."""
+
+    reference: PinnedReference
+    manifest: bytes
+
+    @property
+    def digests(self) -> tuple[Digest]:
+        """What a signature may speak of."""
+        return (self.reference.digest,)
+
+
+Chart = OciChart | ChartFile
+Artifact = Chart | OciImage

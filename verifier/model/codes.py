@@ -173,6 +173,24 @@ TOO_OLD = _failed("too-old", "The signature is older than the rule allows; sign 
 AGE_UNPROVEN = _failed("age-unproven", "No log or timestamp proves when the chart was signed; say `clock: signer` to believe the signer's own clock.")
 REQUIREMENTS_FAILED = _failed("requirements-failed", "At least one requirement that must hold does not; each is listed with its own reason.")
 
+SUBCHART_DIFFERS = _failed(
+    "subchart-differs", "The archive in charts/ is not what its repository holds under that version; run `helm dependency update`, and ask who changed it."
+)
+SUBCHART_UNPACKED = _failed(
+    "subchart-unpacked", "An unpacked chart has no origin to be compared with; pack it, or let the chart's own signature stand for it: `unpacked: parent`."
+)
+SUBCHART_UNJUDGED = _failed(
+    "subchart-unjudged",
+    "No rule can judge this subchart: it needs an oci:// repository in Chart.yaml and a rule for it, or the rule must say `partial: accept`.",
+)
+DEPENDENCY_MISSING = _failed(
+    "dependency-missing",
+    "A declared dependency is not in charts/ and would be fetched when the chart is installed; run `helm dependency update` before packaging.",
+)
+IMAGE_REFUSED = _failed(
+    "image-refused", "The chart names an image that the rule does not allow: pin it by digest, take it from a listed repository, or correct its name."
+)
+
 # Inconclusive: we could not tell.
 NOT_FOUND = _inconclusive("not-found", "The chart, its tag or its repository is not there; check the spelling and that you may read it.")
 UNAUTHORIZED = _inconclusive("unauthorized", "The registry wants credentials: run `helm registry login HOST`, or check that they are current.")
@@ -197,4 +215,8 @@ KEY_UNAVAILABLE = _inconclusive(
     "Who keeps the key refused, does not know it, or did not answer; check the key's name, your credentials and their rights. Nothing was attached.",
 )
 INTERNAL = _inconclusive("internal", "A fault of ours; nothing was decided. Report it with the server's log.")
+IMAGES_UNKNOWN = _inconclusive(
+    "images-unknown",
+    "Which images the chart runs could not be told; `from: rendered` needs Helm (`helm` in PATH or VERIFIER_HELM) and a chart that renders with its own values.",
+)
 UNSUPPORTED = _inconclusive("unsupported", "The registry does not offer this operation.")

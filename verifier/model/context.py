@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 from msgspec import Struct
 
 from verifier.model.artifact import Artifact
 from verifier.model.claim import Claim, Rejection
+from verifier.model.codes import Code
 from verifier.model.evidence import Gap
 from verifier.model.reference import AnyReference
 
@@ -50,3 +53,21 @@ class Facts(Struct, frozen=True, kw_only=True):
     claims: tuple[Claim, ...] = ()
     rejections: tuple[Rejection, ...] = ()
     gaps: tuple[Gap, ...] = ()
+    parts: tuple[Part, ...] = ()
+
+
+class PartKind(StrEnum):
+    """What a chart is made of beside its own files."""
+
+    SUBCHART = "subchart"
+    IMAGE = "image"
+
+
+class Part(Struct, frozen=True, kw_only=True):
+    """A subchart or an image, with the facts about it where it comes from; without them `code` and `reason` say why there are none."""
+
+    kind: PartKind
+    path: str
+    facts: Facts | None = None
+    code: Code | None = None
+    reason: str = ""

@@ -8,10 +8,10 @@ from enum import StrEnum
 
 from msgspec import Struct, field
 
-from verifier.model.artifact import Artifact
+from verifier.model.artifact import Chart
 from verifier.model.claim import Claim, Rejection
 from verifier.model.codes import Code
-from verifier.model.context import Request
+from verifier.model.context import PartKind, Request
 from verifier.model.evidence import Gap
 
 
@@ -51,6 +51,27 @@ class Check(Struct, frozen=True, kw_only=True):
     children: tuple[Check, ...] = ()
 
 
+class PartState(StrEnum):
+    """What is known of a part: judged by a rule of its own, or left to the signature of the whole, or not judged by anybody."""
+
+    VERIFIED = "verified"
+    PARENT = "parent"
+    UNJUDGED = "unjudged"
+    DENIED = "denied"
+    UNKNOWN = "unknown"
+
+
+class JudgedPart(Struct, frozen=True, kw_only=True):
+    """A subchart or an image with its state; `reference` is where it was compared with its origin, `check` why the state is so."""
+
+    kind: PartKind
+    path: str
+    state: PartState
+    check: Check
+    reference: str | None = None
+    digest: str | None = None
+
+
 class PolicyName(Struct, frozen=True, kw_only=True):
     """Which policy and which of its rules decided; `digest` is of the document and all that it refers to."""
 
@@ -74,7 +95,7 @@ class Decision(Struct, frozen=True, kw_only=True):
     time: datetime
     outcome: Outcome
     request: Request
-    artifact: Artifact | None
+    artifact: Chart | None
     policy: PolicyName
     trust_digest: str
     check: Check
@@ -82,10 +103,19 @@ class Decision(Struct, frozen=True, kw_only=True):
     claims: tuple[Claim, ...] = ()
     rejections: tuple[Rejection, ...] = ()
     gaps: tuple[Gap, ...] = ()
+    parts: tuple[JudgedPart, ...] = ()
     warnings: tuple[str, ...] = ()
     unsafe: tuple[str, ...] = ()
     valid_until: datetime | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def subcharts(self) -> str:
+        """What was judged of the charts in this chart: `none` lies in it, `not judged`, `judged`, or `partial` (semantics 25)."""
+        states = {part.state for part in self.parts if part.kind is PartKind.SUBCHART}
+        if self.artifact is None or (self.artifact.facts.composed and not states):
+            return "not judged"
+        return "partial" if PartState.UNJUDGED in states else "judged" if states else "none"
 
     @property
     def allowed(self) -> bool:

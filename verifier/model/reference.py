@@ -21,6 +21,7 @@ import ipaddress
 import re
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from verifier.model import codes
 from verifier.model.digest import Digest, parse_digest
@@ -156,6 +157,18 @@ def parse_oci(text: str) -> Reference:
         digest=digest,
         written=text,
     )
+
+
+def parse_image(text: str) -> Reference:
+    """A container image as pod specifications name it: Docker Hub where no host is given, `latest` where no tag is.
+
+    Raises MisuseError `reference-invalid`. Source: distribution/reference normalize.go splitDockerDomain.
+    """
+    first, slash, _ = text.partition("/")
+    hosted = slash and (any(mark in first for mark in ".:") or first == "localhost" or first.lower() != first)
+    reference = parse_oci(f"{SCHEME}{text if hosted else f'{DOCKER_HUB}/{text}'}")
+    tag = reference.tag or (None if reference.digest else "latest")
+    return replace(reference, tag=tag, written=text)
 
 
 def canonical_host(host: str, *, written: str) -> str:

@@ -13,11 +13,12 @@ _MAX_OUTPUT = 4 * 1024 * 1024
 
 
 class Finished(Struct, frozen=True, kw_only=True):
-    """What a program left behind."""
+    """What a program left behind; `cut` when it printed more than is kept."""
 
     status: int
     stdout: bytes
     stderr: bytes
+    cut: bool = False
 
 
 def run_program(arguments: Sequence[str], *, stdin: bytes, seconds: float, environment: Mapping[str, str]) -> Finished:
@@ -32,4 +33,5 @@ def run_program(arguments: Sequence[str], *, stdin: bytes, seconds: float, envir
         raise MisuseError(codes.TOOL_MISSING, f"{arguments[0]!r} could not be started: {error}") from error
     except subprocess.TimeoutExpired as error:
         raise InconclusiveError(codes.TIMEOUT, f"{arguments[0]!r} did not end within {seconds:.0f} s") from error
-    return Finished(status=done.returncode, stdout=done.stdout[:_MAX_OUTPUT], stderr=done.stderr[:_MAX_OUTPUT])
+    cut = max(len(done.stdout), len(done.stderr)) > _MAX_OUTPUT
+    return Finished(status=done.returncode, stdout=done.stdout[:_MAX_OUTPUT], stderr=done.stderr[:_MAX_OUTPUT], cut=cut)

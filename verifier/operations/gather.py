@@ -24,7 +24,7 @@ from verifier.oci.source import Referrers
 from verifier.operations.connections import Connections
 from verifier.operations.cosign_tags import read_layers, read_tag
 from verifier.operations.found import Found, guarded
-from verifier.operations.resolve import Pinned, read_local
+from verifier.operations.resolve import Pinned, PinnedImage, read_local
 
 EVIDENCE_TYPES = (*BUNDLES, HELM_PROVENANCE)
 _LISTED = (*EVIDENCE_TYPES, COSIGN)
@@ -56,7 +56,7 @@ class EvidenceFiles(Struct, frozen=True, kw_only=True):
         )
 
 
-def gather(pinned: Pinned, connections: Connections, listing: Referrers, wanted: Wanted) -> Gathered:
+def gather(pinned: Pinned | PinnedImage, connections: Connections, listing: Referrers, wanted: Wanted) -> Gathered:
     """All evidence for a manifest in a registry or layout; never raises on what it meets."""
     layer = connections.start(lambda: _provenance_layer(pinned, wanted)) if pinned.provenance is not None else None
     found = _read_referrers(pinned, listing, connections, wanted)
@@ -89,7 +89,7 @@ def sort_found(found: Sequence[Found]) -> Gathered:
     )
 
 
-def _provenance_layer(pinned: Pinned, wanted: Wanted) -> list[Found]:
+def _provenance_layer(pinned: Pinned | PinnedImage, wanted: Wanted) -> list[Found]:
     layer = pinned.provenance
     assert layer is not None
     where = f"{pinned.source.where}@{pinned.fetched.digest.short}"
@@ -100,7 +100,7 @@ def _provenance_layer(pinned: Pinned, wanted: Wanted) -> list[Found]:
     return guarded(location, lambda: [Evidence(location=location, media_type=HELM_PROVENANCE, payload=read())])
 
 
-def _read_referrers(pinned: Pinned, listing: Referrers, connections: Connections, wanted: Wanted) -> list[Found]:
+def _read_referrers(pinned: Pinned | PinnedImage, listing: Referrers, connections: Connections, wanted: Wanted) -> list[Found]:
     distinct = {item.digest: item for item in listing.descriptors if item.digest != pinned.fetched.digest}
     ordered = sorted(distinct.values(), key=lambda item: item.artifact_type not in _LISTED)
     found: list[Found] = list(listing.gaps)
@@ -114,12 +114,12 @@ def _read_referrers(pinned: Pinned, listing: Referrers, connections: Connections
     return _within_total(found, pinned.source.where)
 
 
-def _read_referrer(pinned: Pinned, kind: Kind, descriptor: Descriptor, wanted: Wanted) -> list[Found]:
+def _read_referrer(pinned: Pinned | PinnedImage, kind: Kind, descriptor: Descriptor, wanted: Wanted) -> list[Found]:
     location = Location(kind=kind, where=pinned.source.where, digest=descriptor.digest, media_type=descriptor.artifact_type or "")
     return guarded(location, lambda: _referrer(pinned, kind, descriptor, wanted))
 
 
-def _referrer(pinned: Pinned, kind: Kind, descriptor: Descriptor, wanted: Wanted) -> list[Found]:
+def _referrer(pinned: Pinned | PinnedImage, kind: Kind, descriptor: Descriptor, wanted: Wanted) -> list[Found]:
     manifest = read_manifest(pinned.source.manifest(descriptor.digest).data, where=f"{pinned.source.where}@{descriptor.digest.short}")
     media_type = _evidence_type(manifest)
     location = Location(kind=kind, where=pinned.source.where, digest=descriptor.digest, media_type=media_type)
@@ -138,7 +138,7 @@ def _referrer(pinned: Pinned, kind: Kind, descriptor: Descriptor, wanted: Wanted
     return [Evidence(location=location, media_type=media_type, payload=payload, annotations=manifest.annotations)]
 
 
-def gather_old(pinned: Pinned, connections: Connections) -> Gathered:
+def gather_old(pinned: Pinned | PinnedImage, connections: Connections) -> Gathered:
     """What cosign 1 and 2 left under its tags.
 
     Asked for only when the rest does not satisfy the policy: more evidence never turns an allow into a deny.

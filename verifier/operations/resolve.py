@@ -37,6 +37,25 @@ class Pinned(Struct, frozen=True, kw_only=True):
     provenance: Descriptor | None
 
 
+class PinnedImage(Struct, frozen=True, kw_only=True):
+    """The same of a container image: a manifest, or an index of them."""
+
+    reference: PinnedReference
+    source: Source
+    fetched: Fetched
+
+    @property
+    def provenance(self) -> None:
+        """Images have no such layer."""
+
+
+def resolve_image(reference: Reference, source: Source) -> PinnedImage:
+    """Step 1, and the first half of 2, for an image; what it is made of is not looked at."""
+    fetched = _fetch(reference, source)
+    read_manifest(fetched.data, where=f"{source.where}@{fetched.digest.short}")
+    return PinnedImage(reference=_pinned(reference, fetched), source=source, fetched=fetched)
+
+
 def resolve(reference: Reference | LayoutReference, source: Source) -> Pinned:
     """Steps 1 to 3."""
     fetched = _fetch(reference, source)

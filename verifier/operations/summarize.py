@@ -62,7 +62,7 @@ def attach_summary(decision: Decision, verifier_id: str, sign: SignStatement, co
 def _leaned_on(decision: Decision) -> Iterator[str]:
     yield from (f"unsafe switch {name}" for name in decision.unsafe)
     yield from _weak(decision.check)
-    if decision.artifact is not None and decision.artifact.facts.composed:
+    if decision.subcharts in ("not judged", "partial"):
         yield "subcharts that were not judged"
     if _uses_summary(decision.check, decision):
         yield "another summary"

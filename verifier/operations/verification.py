@@ -15,9 +15,10 @@ from msgspec.structs import replace
 
 from verifier.attest.bundle import MEDIA_TYPE as BUNDLE
 from verifier.model import codes, limits
-from verifier.model.artifact import Artifact
+from verifier.model.artifact import Artifact, OciImage
 from verifier.model.claim import Claim, Rejection
-from verifier.model.context import Facts, Request
+from verifier.model.codes import Code
+from verifier.model.context import Facts, Part, PartKind, Request
 from verifier.model.decision import Decision
 from verifier.model.errors import FailedError, InconclusiveError, MisuseError
 from verifier.model.evidence import Evidence, Kind, Location
@@ -37,11 +38,12 @@ from verifier.trust.anchors import KEY, OPENPGP, ROOT, TrustMaterial
 
 
 class Options(Struct, frozen=True, kw_only=True):
-    """What a caller may add to a question."""
+    """What a caller may add to a question. `helm` is the program that renders charts, where a rule asks for that."""
 
     files: EvidenceFiles = field(default_factory=EvidenceFiles)
     seconds: float = limits.DECISION_SECONDS
     unsafe: tuple[str, ...] = ()
+    helm: str = "helm"
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
 
@@ -51,37 +53,87 @@ class Examined(Struct, frozen=True, kw_only=True):
     artifact: Artifact | None = None
     gathered: Gathered = Gathered()
     later: Callable[[], Gathered] | None = None
+    parts: tuple[ExaminedPart, ...] = ()
 
     def whole(self) -> Examined:
+        """With what lies in the seldom places, too, of all parts."""
+        gathered = self.gathered if self.later is None else joined(self.gathered, self.later())
+        return Examined(artifact=self.artifact, gathered=gathered, parts=tuple(part.whole() for part in self.parts))
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether there is no place left to look at."""
+        return self.later is None and all(part.examined is None or part.examined.is_whole for part in self.parts)
+
+
+class ExaminedPart(Struct, frozen=True, kw_only=True):
+    """A subchart or an image: what was found where it comes from, or why nothing was."""
+
+    kind: PartKind
+    path: str
+    request: Request | None = None
+    examined: Examined | None = None
+    code: Code | None = None
+    reason: str = ""
+
+    def whole(self) -> ExaminedPart:
         """With what lies in the seldom places, too."""
-        return self if self.later is None else Examined(artifact=self.artifact, gathered=joined(self.gathered, self.later()))
+        return self if self.examined is None else replace(self, examined=self.examined.whole())
 
 
 def verify(request: Request, loaded: LoadedPolicy, connections: Connections, options: Options) -> Decision:
     """The decision for one chart; raises MisuseError only."""
     if not speaks_of(loaded, request):
         return judge(request, Examined(), loaded, options)
-    return judge(request, examine(request, connections, options, wanted(loaded.trust)), loaded, options)
+    examined = examine(request, connections, options, wanted(loaded.trust))
+    return judge(request, with_parts(request, examined, loaded, connections, options), loaded, options)
+
+
+def with_parts(request: Request, examined: Examined, loaded: LoadedPolicy, connections: Connections, options: Options) -> Examined:
+    """With the subcharts and images that the rule for this chart speaks of; most rules speak of none."""
+    rule, chart = rule_of(loaded, request), examined.artifact
+    if rule is None or (rule.subcharts is None and rule.images is None) or chart is None or isinstance(chart, OciImage):
+        return examined
+    from verifier.operations.parts import Examiner
+
+    return replace(examined, parts=Examiner(loaded=loaded, connections=connections, options=options).examine(request, chart, rule))
 
 
 def speaks_of(loaded: LoadedPolicy, request: Request) -> bool:
     """Whether a rule covers the request; if none does it is denied, and no packet goes to a host that the policy does not name."""
-    return isinstance(select_rule(loaded.policy, Facts(request=request, artifact=None)), Rule)
+    return rule_of(loaded, request) is not None
+
+
+def rule_of(loaded: LoadedPolicy, request: Request) -> Rule | None:
+    """The rule that covers the request; what is asked is all that it takes to tell."""
+    selected = select_rule(loaded.policy, Facts(request=request, artifact=None))
+    return selected if isinstance(selected, Rule) else None
 
 
 def judge(request: Request, examined: Examined, loaded: LoadedPolicy, options: Options) -> Decision:
     """Verify the evidence, and decide; what does not suffice is judged again with all that there is."""
     decision = _judge(request, examined, loaded, options)
-    if decision.allowed or examined.later is None:
+    if decision.allowed or examined.is_whole:
         return decision
     return _judge(request, examined.whole(), loaded, options)
 
 
 def _judge(request: Request, examined: Examined, loaded: LoadedPolicy, options: Options) -> Decision:
-    gathered = examined.gathered
-    claims, rejections = prove(gathered.evidence, examined.artifact, loaded.trust)
-    facts = Facts(request=request, artifact=examined.artifact, claims=claims, rejections=gathered.rejections + rejections, gaps=gathered.gaps)
+    facts = facts_of(request, examined, loaded.trust)
     return decide(loaded.policy, facts, options.clock(), trust_digest=loaded.trust_digest, unsafe=options.unsafe)
+
+
+def facts_of(request: Request, examined: Examined, trust: TrustMaterial) -> Facts:
+    """What the evidence proves, of the chart and of its parts."""
+    gathered = examined.gathered
+    claims, rejections = prove(gathered.evidence, examined.artifact, trust)
+    parts = tuple(_part(part, trust) for part in examined.parts)
+    return Facts(request=request, artifact=examined.artifact, claims=claims, rejections=gathered.rejections + rejections, gaps=gathered.gaps, parts=parts)
+
+
+def _part(part: ExaminedPart, trust: TrustMaterial) -> Part:
+    facts = facts_of(part.request, part.examined, trust) if part.request is not None and part.examined is not None else None
+    return Part(kind=part.kind, path=part.path, facts=facts, code=part.code, reason=part.reason)
 
 
 def verify_all(requests: Sequence[Request], loaded: LoadedPolicy, connections: Connections, options: Options) -> list[Decision | MisuseError]:

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from verifier.model.artifact import Artifact, OciChart
+from verifier.model.artifact import Artifact, Chart, ChartFile, OciImage
 from verifier.model.claim import Claim
 from verifier.model.context import Facts
 from verifier.model.reference import AnyReference, FileReference, LayoutReference, Reference
@@ -24,6 +24,13 @@ class Case(Struct, frozen=True, kw_only=True):
     now: datetime
 
     @property
+    def chart(self) -> Chart:
+        """The artifact, where what is asked makes sense of charts only; the loader keeps the rest away from images."""
+        if isinstance(self.artifact, OciImage):
+            raise AssertionError("a condition on charts was asked of an image")
+        return self.artifact
+
+    @property
     def repository(self) -> str | None:
         """`host/repository` that the chart is judged as; None for a file that stands for nothing."""
         return asked_repository(self.facts)
@@ -37,7 +44,7 @@ class Case(Struct, frozen=True, kw_only=True):
     @property
     def pinned(self) -> bool:
         """Whether the caller named the digest; local bytes are what they are."""
-        return self.artifact.reference.was_pinned if isinstance(self.artifact, OciChart) else True
+        return True if isinstance(self.artifact, ChartFile) else self.artifact.reference.was_pinned
 
 
 def asked_of(reference: AnyReference) -> Reference | None:

@@ -7,7 +7,7 @@ from verifier.formats.yaml import Node
 from verifier.model.claim import Clock
 from verifier.model.decision import Action
 from verifier.policy.document import ChartIs, Dependencies, Window
-from verifier.policy.fields import Fields, boolean, duration, fail, one_of, positive, sequence, text, texts
+from verifier.policy.fields import Fields, boolean, duration, fail, one_of, positive, sequence, text, texts, true
 from verifier.policy.scopes import Scope, parse_scope
 
 _OWN = "chart"  # where a rule's own conditions stand
@@ -39,7 +39,7 @@ def read_chart(node: Node, *, place: str = _OWN, window: Window | None = None, a
         fail(fields.need("maxAge"), "maxAge belongs to a rule's own `chart:`, beside `require:`")
     return ChartIs(
         name=fields.optional("name", text),
-        pinned=fields.optional("pinned", _only_true),
+        pinned=fields.optional("pinned", true),
         version=fields.optional("version", read_versions),
         prerelease=fields.optional("prerelease", boolean),
         max_age=fields.optional("maxAge", duration),
@@ -101,12 +101,6 @@ def _url(node: Node, written: str) -> str:
     if "*" in written:
         fail(node, "a chart repository's URL is compared exactly; write it without a wildcard")
     return written.rstrip("/")
-
-
-def _only_true(node: Node) -> bool:
-    if not boolean(node):
-        fail(node, "only `true` demands something; leave the field out otherwise")
-    return True
 
 
 def _only_false(node: Node) -> bool:

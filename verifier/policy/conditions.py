@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from verifier.charts.version import Version, parse_range, parse_version, tag_fits
 from verifier.model import codes
+from verifier.model.artifact import ChartFacts
 from verifier.model.codes import Code
 from verifier.model.decision import Check, Result
 from verifier.model.errors import MisuseError
@@ -13,11 +14,12 @@ from verifier.model.reference import parse_oci
 from verifier.policy.case import Case
 from verifier.policy.document import ChartIs, Dependencies, DigestIn
 from verifier.policy.logic import all_of
+from verifier.policy.parts import missing_dependency
 
 
 def check_binding(case: Case) -> Check:
     """Name and version bound to what was asked for (semantics 4); always on, never relaxed by an action."""
-    facts = case.artifact.facts
+    facts = case.chart.facts
     if case.repository is None:
         return _passed("binding", f"{facts.label} is judged as a file; no reference to bind it to")
     wanted = case.rule.chart.name if case.rule.chart and case.rule.chart.name else case.repository.rpartition("/")[2]
@@ -35,6 +37,14 @@ def check_chart(requirement: ChartIs, case: Case, name: str) -> Check:
     return all_of(name, list(_conditions(requirement, case)) or [_passed("conditions", "judged with the signatures")], action=requirement.action)
 
 
+def check_dependencies(facts: ChartFacts) -> Iterator[Check]:
+    """A chart whose declared dependencies do not lie in it makes whoever installs it fetch them (semantics 25); Helm itself refuses it."""
+    missing = missing_dependency(facts)
+    if missing is not None:
+        reason = f"dependency {missing!r} is declared and does not lie in charts/"
+        yield Check(name="dependencies", outcome=Result.FAILED, reason=reason, code=codes.DEPENDENCY_MISSING)
+
+
 def check_digest(requirement: DigestIn, case: Case, name: str) -> Check:
     """The chart's own digest, or its archive's, is among the reviewed ones and the review has not ended."""
     for entry in requirement.entries:
@@ -48,7 +58,7 @@ def check_digest(requirement: DigestIn, case: Case, name: str) -> Check:
 
 
 def _conditions(wanted: ChartIs, case: Case) -> Iterator[Check]:
-    facts, metadata = case.artifact.facts, case.artifact.facts.metadata
+    facts, metadata = case.chart.facts, case.chart.facts.metadata
     version = parse_version(facts.version)
     if wanted.name is not None:
         yield _check("name", facts.name == wanted.name, codes.NAME_MISMATCH, f"the chart is {facts.name!r}", f"expected {wanted.name!r}")
@@ -73,7 +83,7 @@ def _conditions(wanted: ChartIs, case: Case) -> Iterator[Check]:
             "deprecated", not old, codes.CHART_CONDITION, "the chart is deprecated" if old else "the chart is maintained", "expected one that is maintained"
         )
     if wanted.max_bytes is not None:
-        size = len(case.artifact.archive)
+        size = len(case.chart.archive)
         yield _check("size", size <= wanted.max_bytes, codes.CHART_CONDITION, f"the archive has {size} bytes", f"expected at most {wanted.max_bytes}")
     if wanted.kube_version is not None:
         yield _kube_version(wanted.kube_version, str(metadata.get("kubeVersion") or ""))
@@ -92,7 +102,7 @@ def _kube_version(cluster: Version, stated: str) -> Check:
 
 
 def _dependencies(wanted: Dependencies, case: Case) -> Iterator[Check]:
-    facts = case.artifact.facts
+    facts = case.chart.facts
     for declared in facts.metadata.get("dependencies") or ():
         if wanted.scopes is not None:
             name, repository = declared["name"], declared["repository"]

@@ -200,6 +200,34 @@ class AtLeast(Common, frozen=True, kw_only=True):
 Requirement = Signed | Attested | Verified | DigestIn | ChartIs | All | AnyOf | AtLeast
 
 
+class Subcharts(Struct, frozen=True, kw_only=True):
+    """What stands for the charts inside a chart (semantics 25).
+
+    `judged`: each packed one must be what its repository holds, and be allowed by the rule for that repository. `unpacked`: the signature
+    of the whole may stand for those without an origin. `partial`: those that nobody can judge are accepted, and told.
+    """
+
+    judged: bool
+    unpacked: bool = False
+    partial: bool = False
+
+
+class ImageSource(StrEnum):
+    """Where the images of a chart are found."""
+
+    VALUES = "values"
+    RENDERED = "rendered"
+
+
+class Images(Struct, frozen=True, kw_only=True):
+    """What each image of the chart must meet; None means that nothing is asked."""
+
+    source: ImageSource
+    pinned: bool = False
+    scopes: tuple[Scope, ...] | None = None
+    require: Requirement | None = None
+
+
 class Denied(Struct, frozen=True, kw_only=True):
     """One entry of the deny list; exactly one of digest, name, fingerprint, key and identity says what is meant."""
 
@@ -234,6 +262,8 @@ class Rule(Struct, frozen=True, kw_only=True):
     context: tuple[tuple[str, frozenset[str]], ...] = ()
     origins: frozenset[str] = frozenset()
     channels: frozenset[str] = frozenset()
+    subcharts: Subcharts | None = None
+    images: Images | None = None
     place: str = ""
 
 
@@ -270,9 +300,13 @@ def walk(requirement: Requirement) -> Iterator[Requirement]:
 
 
 def requirements_of(policy: Policy, rules: Iterable[Rule]) -> Iterator[Requirement]:
-    """Every requirement of the baseline and of `rules`, with all below it."""
-    for tree in (*policy.baseline, *(rule.require for rule in rules)):
+    """Every requirement of the baseline and of `rules`, with all below it, those of images too."""
+    for tree in policy.baseline:
         yield from walk(tree)
+    for rule in rules:
+        yield from walk(rule.require)
+        if rule.images is not None and rule.images.require is not None:
+            yield from walk(rule.images.require)
 
 
 def signers_of_summaries(policy: Policy) -> tuple[frozenset[str], frozenset[str]]:

@@ -4,7 +4,8 @@
    can know that without asking any registry.
 2. No artifact: what kept it from us decides (semantics 20, 21).
 3. The deny list beats everything else; signers on it do not count (semantics 16).
-4. Binding, baseline, the rule's chart conditions and its requirement are joined by `all`; nothing else can allow.
+4. Binding, baseline, the rule's chart conditions and its requirement, subcharts and images are joined by `all`; nothing else can
+   allow.
 5. The answer holds until the first moment at which anything that it rests on may change (semantics 22).
 6. Where the same facts would no longer be allowed within a fortnight, the decision says when and why.
 """
@@ -15,21 +16,36 @@ import uuid
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from verifier import __version__
-from verifier.charts.version import Version, parse_version
 from verifier.model import codes
-from verifier.model.claim import CertificateSigner, Claim, KeySigner, OpenPGPSigner, Rejection
-from verifier.model.context import Facts
-from verifier.model.decision import Action, Check, Decision, Outcome, PolicyName, Result, RootUsed
+from verifier.model.artifact import Chart, ChartFacts, OciImage
+from verifier.model.context import Facts, PartKind
+from verifier.model.decision import Action, Check, Decision, JudgedPart, Outcome, PartState, PolicyName, Result, RootUsed
 from verifier.model.evidence import Kind
 from verifier.policy.attestations import check_attested
 from verifier.policy.case import Case, asked_reference, asked_repository
-from verifier.policy.claims import attributed
-from verifier.policy.conditions import check_binding, check_chart, check_digest
-from verifier.policy.document import All, AnyOf, AtLeast, Attested, ChartIs, Denied, DigestIn, Policy, Requirement, Rule, Signed, Verified, requirements_of
+from verifier.policy.conditions import check_binding, check_chart, check_dependencies, check_digest
+from verifier.policy.deny import counted, deny_listed
+from verifier.policy.document import (
+    All,
+    AnyOf,
+    AtLeast,
+    Attested,
+    ChartIs,
+    DigestIn,
+    Images,
+    Policy,
+    Requirement,
+    Rule,
+    Signed,
+    Verified,
+    requirements_of,
+)
 from verifier.policy.logic import all_of, any_of
+from verifier.policy.parts import join, judge_images, judge_subcharts
 from verifier.policy.select import Selection, select_rule
 from verifier.policy.signatures import check_at_least, check_signed
 from verifier.policy.verified import check_verified, ends
@@ -41,49 +57,82 @@ _OUTCOMES = {Result.PASSED: Outcome.ALLOWED, Result.FAILED: Outcome.DENIED, Resu
 
 def decide(policy: Policy, facts: Facts, now: datetime, *, trust_digest: str = "", unsafe: Sequence[str] = ()) -> Decision:
     """The decision for these facts at `now` (an aware datetime); never raises on facts."""
-    found = tuple(attributed(policy, claim) for claim in facts.claims)
-    struck = tuple(_struck(policy, claim) for claim in found)
-    claims = tuple(claim for claim, entry in zip(found, struck, strict=True) if entry is None)
-    rejections = facts.rejections + tuple(_as_rejection(claim, entry) for claim, entry in zip(found, struck, strict=True) if entry)
-    facts = replace(facts, claims=claims, rejections=rejections)
-    rule, check = _judge(policy, facts, now)
+    facts = counted(policy, facts)
+    judged = _judge(policy, facts, now)
+    rule, check = judged.rule, judged.check
     edges = sorted({moment for moment in _edges(policy, rule, facts) if moment > now})
     return Decision(
         id=str(uuid.uuid4()),
         time=now,
         outcome=_OUTCOMES[check.outcome],
         request=facts.request,
-        artifact=facts.artifact,
+        artifact=_chart_of(facts),
         policy=PolicyName(name=policy.name, digest=policy.digest, rule=rule.name if rule else None),
         trust_digest=trust_digest,
         check=check,
         roots=tuple(RootUsed(name=root.name, digest=root.digest, as_of=root.as_of) for root in policy.roots),
-        claims=claims,
-        rejections=rejections,
+        claims=facts.claims,
+        rejections=facts.rejections,
         gaps=facts.gaps,
-        warnings=(*_warnings(check, facts), *_ending(policy, facts, check, [moment for moment in edges if moment <= now + AHEAD])),
+        parts=judged.parts,
+        warnings=(*_warnings(check, facts), *_unjudged(judged, facts), *_ending(policy, facts, check, [moment for moment in edges if moment <= now + AHEAD])),
         unsafe=tuple(unsafe),
         valid_until=next(iter(edges), None),
         versions={"verifier": __version__},
     )
 
 
-def _judge(policy: Policy, facts: Facts, now: datetime) -> tuple[Rule | None, Check]:
+class _Judged(Struct, frozen=True):
+    """What came of one chart: by which rule, and its parts where the rule speaks of them."""
+
+    rule: Rule | None
+    check: Check
+    parts: tuple[JudgedPart, ...] = ()
+
+
+def _judge(policy: Policy, facts: Facts, now: datetime) -> _Judged:
     selection = select_rule(policy, facts)  # 1
     if not isinstance(selection, Rule):
-        return None, all_of("decision", [_not_selected(selection)])
-    if facts.artifact is None:  # 2
-        return selection, _without_artifact(facts)
-    denied = _deny_listed(policy, facts)  # 3
-    if denied is not None:
-        return None, all_of("decision", [denied])
-    case = Case(policy=policy, rule=selection, facts=facts, artifact=facts.artifact, claims=facts.claims, now=now)
+        return _Judged(None, all_of("decision", [_not_selected(selection)]))
+    chart = _chart_of(facts)
+    if chart is None:  # 2
+        return _Judged(selection, _without_artifact(facts))
+    listed = deny_listed(policy, facts, chart)  # 3
+    if listed is not None:
+        return _Judged(None, all_of("decision", [listed]))
+    case = Case(policy=policy, rule=selection, facts=facts, artifact=chart, claims=facts.claims, now=now)
     children = [check_binding(case)]  # 4
     children += [_check(item, case, f"baseline[{index}]") for index, item in enumerate(policy.baseline)]
     if selection.chart is not None:
         children.append(check_chart(selection.chart, case, "chart"))
     children.append(_check(selection.require, case, "require"))
-    return selection, all_of("decision", children)
+    children += check_dependencies(chart.facts)
+    parts = _parts(case, chart.facts)
+    if selection.subcharts is not None:
+        children.append(join("subcharts", [part for part in parts if part.kind is PartKind.SUBCHART], "no chart lies in it"))
+    if selection.images is not None:
+        children.append(join("images", [part for part in parts if part.kind is PartKind.IMAGE], "it names no image"))
+    return _Judged(selection, all_of("decision", children), parts)
+
+
+def _parts(case: Case, chart: ChartFacts) -> tuple[JudgedPart, ...]:
+    found: tuple[JudgedPart, ...] = ()
+    if case.rule.subcharts is not None:
+        found += judge_subcharts(case.rule.subcharts, case, chart, lambda facts: _judge(case.policy, counted(case.policy, facts), case.now).check)
+    images = case.rule.images
+    if images is not None:
+        found += judge_images(images, case, lambda inner: _image_meets(images, inner))
+    return found
+
+
+def _image_meets(images: Images, case: Case) -> Check:
+    assert images.require is not None
+    facts = counted(case.policy, case.facts)
+    return _check(images.require, replace(case, facts=facts, claims=facts.claims), "require")
+
+
+def _chart_of(facts: Facts) -> Chart | None:
+    return None if isinstance(facts.artifact, OciImage) else facts.artifact
 
 
 def _without_artifact(facts: Facts) -> Check:
@@ -93,57 +142,6 @@ def _without_artifact(facts: Facts) -> Check:
     for gap in facts.gaps:
         return all_of("decision", [Check(name="chart", outcome=Result.INCONCLUSIVE, reason=gap.reason, code=gap.code)])
     return all_of("decision", [])
-
-
-def _deny_listed(policy: Policy, facts: Facts) -> Check | None:
-    for entry in policy.deny:
-        if _names_chart(entry, facts):
-            reason = f"the deny list names {entry.what}" + (f": {entry.reason}" if entry.reason else "")
-            return Check(name="deny", outcome=Result.FAILED, reason=reason, code=codes.DENY_LISTED)
-    return None
-
-
-def _names_chart(entry: Denied, facts: Facts) -> bool:
-    artifact = facts.artifact
-    if artifact is None:
-        return False
-    if entry.digest is not None:
-        return entry.digest in {str(digest) for digest in artifact.digests}
-    if entry.name is None or entry.name != artifact.facts.name:
-        return False
-    version = parse_version(artifact.facts.version)
-    return entry.versions is None or version is None or _in_range(entry, version)
-
-
-def _in_range(entry: Denied, version: Version) -> bool:
-    """A pre-release of a denied version is denied too, whatever the range's own rule for pre-releases."""
-    assert entry.versions is not None
-    return entry.versions.admits(version) or entry.versions.admits(replace(version, pre=()))
-
-
-def _struck(policy: Policy, claim: Claim) -> Denied | None:
-    """The deny entry that keeps a claim from counting."""
-    for entry in policy.deny:
-        if _names_signer(entry, claim):
-            proven = [time.at for time in claim.times if time.proven]
-            if entry.revoked_at is None or not proven or max(proven) >= entry.revoked_at:
-                return entry
-    return None
-
-
-def _names_signer(entry: Denied, claim: Claim) -> bool:
-    match claim.signer:
-        case OpenPGPSigner(fingerprint=fingerprint, signing_key=signing_key, key_id=key_id):
-            return (entry.fingerprint is not None and entry.fingerprint in (fingerprint, signing_key)) or (entry.key is not None and entry.key == key_id)
-        case KeySigner(key_id=key_id):
-            return entry.key is not None and entry.key == key_id
-        case CertificateSigner(identity=identity, issuer=issuer):
-            return entry.identity is not None and entry.identity.matches(identity) and entry.issuer in (None, issuer)
-
-
-def _as_rejection(claim: Claim, entry: Denied) -> Rejection:
-    reason = f"the deny list names {entry.what}" + (f": {entry.reason}" if entry.reason else "")
-    return Rejection(scheme=claim.scheme, code=codes.DENY_LISTED, reason=reason, location=claim.location, signer=str(claim.signer))
 
 
 def _not_selected(selection: Selection) -> Check:
@@ -190,11 +188,18 @@ def _warnings(check: Check, facts: Facts) -> Iterator[str]:
         yield f"{check.name}: {check.reason} (this rule only warns)"
     for child in check.children:
         yield from _warnings(child, facts)
-    if check.name == "decision":
-        if facts.request.reference != asked_reference(facts) and asked_repository(facts):
-            yield f"judged as {asked_reference(facts)} because the caller says so"
-        if facts.artifact is not None and facts.artifact.facts.composed:
-            yield "subcharts: not judged"
+    if check.name == "decision" and (facts.request.reference != asked_reference(facts) and asked_repository(facts)):
+        yield f"judged as {asked_reference(facts)} because the caller says so"
+
+
+def _unjudged(judged: _Judged, facts: Facts) -> Iterator[str]:
+    """What no rule has judged, though it is part of the chart."""
+    chart = _chart_of(facts)
+    if chart is not None and chart.facts.composed and (judged.rule is None or judged.rule.subcharts is None):
+        yield "subcharts: not judged"
+    for part in judged.parts:
+        if part.kind is PartKind.SUBCHART and part.state is PartState.UNJUDGED:
+            yield f"{part.check.name}: {part.check.reason}"
 
 
 def _ending(policy: Policy, facts: Facts, check: Check, edges: Sequence[datetime]) -> Iterator[str]:  # 6
@@ -202,7 +207,7 @@ def _ending(policy: Policy, facts: Facts, check: Check, edges: Sequence[datetime
     if check.outcome is not Result.PASSED:
         return
     for moment in edges:
-        _, later = _judge(policy, facts, moment + _JUST_AFTER)
+        later = _judge(policy, facts, moment + _JUST_AFTER).check
         if later.outcome is not Result.PASSED:
             code = f" [{later.code.name}]" if later.code else ""
             yield f"allowed until {moment:%Y-%m-%d %H:%M}Z, then {_OUTCOMES[later.outcome]}: {later.reason}{code}"
@@ -219,6 +224,10 @@ def _edges(policy: Policy, rule: Rule | None, facts: Facts) -> Iterator[datetime
             yield from (entry.expires for entry in requirement.entries)
     yield from (moment for entry in policy.trust for moment in (entry.not_before, entry.not_after) if moment is not None)
     yield from (root.as_of + root.max_age for root in policy.roots if root.as_of is not None and root.max_age is not None)
+    for part in facts.parts:
+        if part.facts is not None:
+            selected = select_rule(policy, part.facts) if part.kind is PartKind.SUBCHART else rule
+            yield from _edges(policy, selected if isinstance(selected, Rule) else None, part.facts)
     for claim in facts.claims:
         if claim.key_expires:
             yield claim.key_expires

@@ -97,6 +97,13 @@ def boolean(node: Node) -> bool:
     return node.value
 
 
+def true(node: Node) -> bool:
+    """`true`, where only that demands something."""
+    if not boolean(node):
+        fail(node, "only `true` demands something; leave the field out otherwise")
+    return True
+
+
 def positive(node: Node) -> int:
     """A whole number from 1."""
     if not isinstance(node, Scalar) or type(node.value) is not int or node.value < 1:

@@ -22,6 +22,7 @@ from verifier.model.context import CONTEXT_KEYS
 from verifier.model.digest import parse_digest
 from verifier.model.errors import MisuseError
 from verifier.policy.chart import read_chart, read_versions
+from verifier.policy.contents import read_images, read_subcharts, scope
 from verifier.policy.directory import TOP, items_of, join
 from verifier.policy.document import API_VERSION, KIND, Denied, Policy, Rule, signers_of_summaries, walk
 from verifier.policy.document import Signed as SignedRequirement
@@ -29,10 +30,9 @@ from verifier.policy.fields import Fields, fail, moment, one_of, sequence, text,
 from verifier.policy.identity import glob_or_exact
 from verifier.policy.index import ScopeIndex
 from verifier.policy.requirements import Names, digest_text, read_requirement
-from verifier.policy.scopes import Scope, parse_scope
 from verifier.policy.trust import exactly_one, fingerprint, read_trust
 
-_RULE = ("name", "charts", "when", "require", "chart", "origins", "channels")
+_RULE = ("name", "charts", "when", "require", "chart", "origins", "channels", "subcharts", "images")
 _DENY = ("digest", "name", "versions", "fingerprint", "key", "identity", "issuer", "revokedAt", "reason")
 
 
@@ -115,28 +115,23 @@ def _rule(node: Node, names: Names) -> Rule:
         fail(fields.need("chart"), "maxAge is the age of a signature, and this rule requires none")
     return Rule(
         name=name,
-        scopes=tuple(_scope(item) for item in sequence(fields.need("charts"))),
+        scopes=tuple(scope(item) for item in sequence(fields.need("charts"))),
         require=require,
         chart=chart,
         context=fields.get("when", _context, ()),
         origins=fields.get("origins", lambda inner: frozenset(_origin(item) for item in sequence(inner)), frozenset()),
         channels=frozenset(fields.get("channels", texts, ())),
+        subcharts=fields.optional("subcharts", read_subcharts),
+        images=fields.optional("images", lambda inner: read_images(inner, names)),
         place=f"line {fields.node.line}",
     )
 
 
-def _scope(node: Node) -> Scope:
-    try:
-        return parse_scope(text(node))
-    except ValueError as error:
-        fail(node, str(error))
-
-
 def _origin(node: Node) -> str:
-    scope = _scope(node)
-    if not scope.host or scope.rank[0] != 2:
+    read = scope(node)
+    if not read.host or read.rank[0] != 2:
         fail(node, "an origin is one repository: oci://HOST/PATH without wildcards")
-    return f"{scope.host}/{'/'.join(scope.segments)}"
+    return f"{read.host}/{'/'.join(read.segments)}"
 
 
 def _context(node: Node) -> tuple[tuple[str, frozenset[str]], ...]:
@@ -186,14 +181,14 @@ def _check_ties(node: Node, rules: tuple[Rule, ...]) -> None:
     """Each scope against those that came before it."""
     index = ScopeIndex()
     for number, rule in enumerate(rules):
-        for scope in rule.scopes:
-            for entry in index.tied(scope):
+        for one in rule.scopes:
+            for entry in index.tied(one):
                 other = rules[entry.rule]
                 if len(rule.context) == len(other.context) and not _disjoint(rule, other):
                     where = f"rules {other.name!r} ({other.place}) and {rule.name!r} ({rule.place})"
-                    fail(sequence(node)[number], f"{where} tie: {entry.scope.text} and {scope.text} are equally specific and can match the same chart")
-        for scope in rule.scopes:
-            index.add(scope, number)
+                    fail(sequence(node)[number], f"{where} tie: {entry.scope.text} and {one.text} are equally specific and can match the same chart")
+        for one in rule.scopes:
+            index.add(one, number)
 
 
 def _disjoint(rule: Rule, other: Rule) -> bool:

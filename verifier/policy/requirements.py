@@ -20,6 +20,7 @@ from verifier.policy.document import (
     AtLeast,
     Attested,
     BuildConditions,
+    ChartIs,
     DigestIn,
     Requirement,
     ReviewedDigest,
@@ -27,6 +28,7 @@ from verifier.policy.document import (
     TrustKind,
     Verified,
     Window,
+    walk,
 )
 from verifier.policy.fields import Fields, duration, fail, known, moment, named, one_of, pattern, positive, sequence, text, texts
 from verifier.policy.identity import Pattern
@@ -59,6 +61,15 @@ class _Place(Struct, frozen=True, kw_only=True):
 def read_requirement(node: Node, names: Names, *, top: bool) -> Requirement:
     """Read one requirement tree; raises YamlError. `top` is true for a rule's `require` and for baseline items."""
     return _read(node, names, _Place(actionable=top))
+
+
+def read_image_requirement(node: Node, names: Names) -> Requirement:
+    """What an image must meet: the same tree without conditions on charts, and where every failure counts."""
+    requirement = _read(node, names, _Place(path="images.require", actionable=False))
+    for inner in walk(requirement):
+        if isinstance(inner, ChartIs | Verified):
+            fail(node, f"an image is no chart: {'chart' if isinstance(inner, ChartIs) else 'verified'} says nothing of it")
+    return requirement
 
 
 def digest_text(node: Node) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from verifier.model.claim import CERTIFICATE_CLAIMS, SanType
 from verifier.model.context import CONTEXT_KEYS
-from verifier.policy.document import API_VERSION, KIND
+from verifier.policy.document import API_VERSION, KIND, ImageSource
 
 _TEXT = {"type": "string", "minLength": 1}
 _TIME = {"type": "string", "format": "date-time"}
@@ -81,7 +81,20 @@ def _rule() -> dict[str, Any]:
         chart={"$ref": "#/$defs/chart"},
         origins=_list({"type": "string", "pattern": "^oci://"}),
         channels=_TEXTS,
+        subcharts=_object(("packed",), packed={"enum": ["judged", "parent"]}, unpacked={"const": "parent"}, partial={"const": "accept"}),
+        images=_images(),
     )
+
+
+def _images() -> dict[str, Any]:
+    repositories = _list({"type": "string", "pattern": "^oci://"})
+    inner = {
+        "from": {"enum": [str(source) for source in ImageSource]},
+        "pinned": _TRUE,
+        "repositories": repositories,
+        "require": {"$ref": "#/$defs/requirement"},
+    }
+    return {**_object(("from",), **inner), "minProperties": 2}
 
 
 def _requirement() -> dict[str, Any]:

@@ -22,11 +22,13 @@ from verifier.policy.document import (
     Denied,
     Dependencies,
     DigestIn,
+    Images,
     Policy,
     Requirement,
     RootEntry,
     Rule,
     Signed,
+    Subcharts,
     TrustEntry,
     Verified,
 )
@@ -115,10 +117,28 @@ def _demands(rule: Rule) -> Iterator[str]:
     if rule.chart is not None:
         yield from (f"chart     {line}" for line in words(rule.chart))
     yield from (f"require   {line}" for line in words(rule.require))
+    if rule.subcharts is not None:
+        yield f"subcharts {_subcharts(rule.subcharts)}"
+    if rule.images is not None:
+        yield from _images(rule.images)
     if rule.origins:
         yield f"origins   {', '.join(sorted(rule.origins))}"
     if rule.channels:
         yield f"channels  {', '.join(sorted(rule.channels))}"
+
+
+def _subcharts(wanted: Subcharts) -> str:
+    packed = "packed: each judged by the rule for where it comes from" if wanted.judged else "packed: the chart's own signature stands for them"
+    unpacked = "the chart's own signature stands for them" if wanted.unpacked or not wanted.judged else "refused"
+    said = " (said)" if wanted.unpacked and not wanted.judged else ""
+    return f"{packed}; unpacked: {unpacked}{said}; what nobody can judge: {'accepted' if wanted.partial else 'refused'}"
+
+
+def _images(wanted: Images) -> Iterator[str]:
+    where = {"pinned": "by digest" if wanted.pinned else None, "from": _any(scope.text for scope in wanted.scopes) if wanted.scopes is not None else None}
+    yield f"images    of its {wanted.source}{', ' if wanted.pinned or wanted.scopes else ''}{_list(where)}"
+    if wanted.require is not None:
+        yield from (f"images    {line}" for line in words(wanted.require))
 
 
 def _below(requirements: Iterable[Requirement], indent: str) -> Iterator[str]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from verifier.model.artifact import Artifact, ChartFile, OciChart, Subchart
+from verifier.model.artifact import Chart, ChartFile, OciChart, Subchart
 from verifier.model.claim import Attestation, CertificateSigner, Claim, KeySigner, OpenPGPSigner, Rejection, Signature
 from verifier.model.context import CONTEXT_KEYS, Context
-from verifier.model.decision import Check, Decision, RootUsed
+from verifier.model.decision import Check, Decision, JudgedPart, PartState, RootUsed
 from verifier.model.evidence import Gap, Location
 from verifier.oci.manifest import MANIFEST
 
@@ -26,7 +27,7 @@ def encode(decision: Decision) -> dict[str, Any]:
         "context": _context(decision.request.context),
         "validUntil": timestamp(decision.valid_until) if decision.valid_until else None,
         "unsafe": list(decision.unsafe),
-        "artifact": _artifact(decision.artifact) if decision.artifact is not None else None,
+        "artifact": _artifact(decision.artifact, {part.path: part.state for part in decision.parts}) if decision.artifact is not None else None,
         "policy": {"name": decision.policy.name, "rule": decision.policy.rule, "digest": decision.policy.digest},
         "trust": {"digest": decision.trust_digest, "roots": [_root(root) for root in decision.roots]},
         "code": decision.check.code.name if decision.check.code else None,
@@ -36,7 +37,8 @@ def encode(decision: Decision) -> dict[str, Any]:
         "rejections": [_rejection(rejection) for rejection in decision.rejections],
         "gaps": [_gap(gap) for gap in decision.gaps],
         "exceptions": [],
-        "subcharts": "not judged" if decision.artifact is None or decision.artifact.facts.composed else "none",
+        "subcharts": decision.subcharts,
+        "parts": [_part(part) for part in decision.parts],
         "warnings": list(decision.warnings),
         "versions": dict(decision.versions),
     }
@@ -52,9 +54,9 @@ def _context(context: Context) -> dict[str, Any]:
     return {**values, "source": context.asserted_by}
 
 
-def _artifact(artifact: Artifact) -> dict[str, Any]:
+def _artifact(artifact: Chart, states: Mapping[str, PartState]) -> dict[str, Any]:
     facts: dict[str, Any] = {"name": artifact.facts.name, "version": artifact.facts.version, "chartDigest": str(artifact.archive_digest)}
-    facts["subcharts"] = [_subchart(item) for item in artifact.facts.subcharts]
+    facts["subcharts"] = [_subchart(item, "", states) for item in artifact.facts.subcharts]
     match artifact:
         case OciChart(reference=reference):
             return {
@@ -69,16 +71,20 @@ def _artifact(artifact: Artifact) -> dict[str, Any]:
             return {"reference": f"file:{artifact.path}", "digest": str(artifact.digest), "pinned": True, "readFrom": None, "mediaType": "file", **facts}
 
 
-def _subchart(item: Subchart) -> dict[str, Any]:
+def _subchart(item: Subchart, above: str, states: Mapping[str, PartState], default: str = "not judged") -> dict[str, Any]:
+    """What lies in a packed chart that was judged is part of that one."""
+    path = f"{above}{item.path}"
+    state = states[path].value if path in states else default
+    inner = PartState.PARENT.value if item.digest is not None and path in states else default
     return {
         "path": item.path,
         "name": item.name,
         "version": item.version,
         "digest": str(item.digest) if item.digest else None,
         "declaredFrom": item.repository,
-        "state": "not judged",
+        "state": state,
         "problem": item.problem,
-        "subcharts": [_subchart(inner) for inner in item.subcharts],
+        "subcharts": [_subchart(below, f"{path}/", states, inner) for below in item.subcharts],
     }
 
 
@@ -92,6 +98,12 @@ def _check(check: Check) -> dict[str, Any]:
         "claims": list(check.claims),
         "children": [_check(child) for child in check.children],
     }
+
+
+def _part(part: JudgedPart) -> dict[str, Any]:
+    code = part.check.code.name if part.check.code else None
+    place = {"kind": part.kind.value, "path": part.path, "reference": part.reference, "digest": part.digest}
+    return {**place, "state": part.state.value, "code": code, "reason": part.check.reason}
 
 
 def _claim(claim: Claim) -> dict[str, Any]:

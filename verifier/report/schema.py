@@ -6,7 +6,8 @@ from typing import Any
 
 from verifier.model.claim import CERTIFICATE_CLAIMS, Clock, Form, Role, SanType
 from verifier.model.codes import ALL, Family
-from verifier.model.decision import Action, Outcome, Result
+from verifier.model.context import PartKind
+from verifier.model.decision import Action, Outcome, PartState, Result
 from verifier.model.evidence import Kind
 
 _TEXT = {"type": "string"}
@@ -38,7 +39,8 @@ def decision_schema() -> dict[str, Any]:
         rejections=_array(_rejection()),
         gaps=_array(_object(kind=_TEXT, where=_TEXT, code=_code(), reason=_TEXT, retryAfter={"type": ["number", "null"]})),
         exceptions=_array({}),
-        subcharts={"enum": ["none", "not judged"]},
+        subcharts={"enum": ["none", "not judged", "judged", "partial"]},
+        parts=_array(_part()),
         warnings=_array(_TEXT),
         versions={"type": "object", "additionalProperties": _TEXT},
     )
@@ -62,7 +64,12 @@ def _subcharts() -> dict[str, Any]:
 def _subchart() -> dict[str, Any]:
     digest = {"anyOf": [_DIGEST, {"type": "null"}]}
     texts = {"path": _TEXT, "name": {"type": "string"}, "version": {"type": "string"}}
-    return _object(digest=digest, declaredFrom=_MAYBE_TEXT, state={"const": "not judged"}, problem=_MAYBE_TEXT, subcharts=_subcharts(), **texts)
+    return _object(digest=digest, declaredFrom=_MAYBE_TEXT, state={"enum": ["not judged", *PartState]}, problem=_MAYBE_TEXT, subcharts=_subcharts(), **texts)
+
+
+def _part() -> dict[str, Any]:
+    digest = {"anyOf": [_DIGEST, {"type": "null"}]}
+    return _object(kind=_enum(PartKind), path=_TEXT, reference=_MAYBE_TEXT, digest=digest, state=_enum(PartState), code=_code(), reason=_TEXT)
 
 
 def _check() -> dict[str, Any]:

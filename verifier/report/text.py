@@ -7,15 +7,24 @@ are shown as escapes (threats T-23). The words for a signature's state are verif
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from verifier.model.artifact import OciChart, Subchart
 from verifier.model.claim import Attestation, Claim, Rejection, Signature
 from verifier.model.codes import Code
-from verifier.model.decision import Action, Check, Decision, Outcome, Result
+from verifier.model.decision import Action, Check, Decision, Outcome, PartState, Result
 
 _MARKS = {Result.PASSED: "+", Result.FAILED: "-", Result.INCONCLUSIVE: "?", Result.SKIPPED: "."}
 _COLOURS = {Outcome.ALLOWED: "32", Outcome.DENIED: "31", Outcome.INCONCLUSIVE: "33"}
+
+
+STATE_WORDS = {
+    PartState.VERIFIED: "allowed by its own rule",
+    PartState.PARENT: "left to the chart's own signature",
+    PartState.UNJUDGED: "judged by nobody",
+    PartState.DENIED: "denied",
+    PartState.UNKNOWN: "unknown",
+}
 
 
 def explain(decision: Decision, *, colour: bool = False, quiet: bool = False) -> str:
@@ -52,7 +61,7 @@ def _body(decision: Decision) -> Iterator[str]:
     artifact = decision.artifact
     if artifact is not None:
         yield f"  chart   {safe(artifact.facts.name)} {safe(artifact.facts.version)}, archive {artifact.archive_digest}"
-        yield from _subcharts(artifact.facts.subcharts, 10)
+        yield from _subcharts(artifact.facts.subcharts, "", {part.path: part.state for part in decision.parts})
     if isinstance(artifact, OciChart):
         pinned = "the digest was asked for" if artifact.reference.was_pinned else "the tag was resolved now"
         yield f"  digest  {artifact.reference.digest} ({pinned})"
@@ -72,13 +81,16 @@ def _body(decision: Decision) -> Iterator[str]:
         yield f"  UNSAFE  {safe(unsafe)}"
 
 
-def _subcharts(items: Sequence[Subchart], indent: int) -> Iterator[str]:
+def _subcharts(items: Sequence[Subchart], above: str, states: Mapping[str, PartState]) -> Iterator[str]:
     for item in items:
+        path = f"{above}{item.path}"
+        state = STATE_WORDS[states[path]] if path in states else "not judged"
         what = f"{item.name} {item.version}" if item.problem is None else f"cannot be read ({item.problem})"
         kind = f"archive {item.digest.short}..." if item.digest else "unpacked"
         origin = f", declared from {item.repository}" if item.repository else ", not declared" if item.problem is None else ""
-        yield f"{' ' * indent}{safe(item.path)}: {safe(what)}, {kind}{safe(origin)}; not judged"
-        yield from _subcharts(item.subcharts, indent + 2)
+        yield f"{' ' * (10 + 2 * above.count('charts/'))}{safe(item.path)}: {safe(what)}, {kind}{safe(origin)}; {state}"
+        if item.digest is None or path not in states:  # what lies in a packed one that was judged is part of that one
+            yield from _subcharts(item.subcharts, f"{path}/", states)
 
 
 def _check(check: Check, indent: int) -> Iterator[str]:

@@ -47,8 +47,8 @@ def cache_key(reference: PinnedReference, context: Context, loaded: LoadedPolicy
 
 
 def ending(decision: Decision, now: datetime) -> datetime | None:
-    """When an answer must be made anew; None when it must not be kept at all."""
-    if decision.outcome is Outcome.INCONCLUSIVE:
+    """When an answer must be made anew; None when it must not be kept at all: the key does not hold the tags of parts that were looked up."""
+    if decision.outcome is Outcome.INCONCLUSIVE or any(part.reference is not None for part in decision.parts):
         return None
     longest = now + (_ALLOWED_LIFE if decision.outcome is Outcome.ALLOWED else _DENIED_LIFE)
     return min(longest, decision.valid_until) if decision.valid_until is not None else longest

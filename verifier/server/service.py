@@ -26,7 +26,7 @@ from verifier.net.deadline import Deadline
 from verifier.operations.connections import Connections
 from verifier.operations.policies import LoadedPolicy
 from verifier.operations.resolve import Pinned, resolve
-from verifier.operations.verification import Examined, Options, examine_pinned, judge, scheme_for, speaks_of, without_chart
+from verifier.operations.verification import Examined, Options, examine_pinned, judge, scheme_for, speaks_of, with_parts, without_chart
 from verifier.report.codec import encode
 from verifier.server import snapshot
 from verifier.server.cache import Answered, DecisionCache, Key, cache_key, ending
@@ -41,6 +41,7 @@ class ServiceSettings(Struct, frozen=True, kw_only=True):
     seconds: float = 8.0
     patience: float = 2.0
     unsafe: tuple[str, ...] = ()
+    helm: str = "helm"
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
 
@@ -121,7 +122,7 @@ class DecisionService:
         started = time.monotonic()
         reference = request.reference
         assert isinstance(reference, Reference)
-        options = Options(seconds=self._settings.seconds, unsafe=self._settings.unsafe, clock=self._settings.clock)
+        options = Options(seconds=self._settings.seconds, unsafe=self._settings.unsafe, helm=self._settings.helm, clock=self._settings.clock)
         if not speaks_of(held.loaded, request):
             return self._kept(None, judge(request, Examined(), held.loaded, options))
         try:
@@ -137,7 +138,11 @@ class DecisionService:
         return self._cache.once(key, lambda: self._make(request, pinned, key, options, held), left)
 
     def _make(self, request: Request, pinned: Pinned, key: Key, options: Options, held: Snapshot) -> Answered:
-        return self._kept(key, judge(request, examine_pinned(pinned, self._connections, options, held.wanted), held.loaded, options))
+        return self._kept(key, judge(request, self._examine(request, pinned, options, held), held.loaded, options))
+
+    def _examine(self, request: Request, pinned: Pinned, options: Options, held: Snapshot) -> Examined:
+        examined = examine_pinned(pinned, self._connections, options, held.wanted)
+        return with_parts(request, examined, held.loaded, self._connections, options)
 
     def _kept(self, key: Key | None, decision: Decision) -> Answered:
         now = self._settings.clock()

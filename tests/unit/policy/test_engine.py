@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from msgspec.structs import replace
 
-from tests.support.charts import archive, chart_file
+from tests.support.charts import archive, chart_file, chart_yaml
 from tests.support.signers import pair
 from verifier.model import codes
 from verifier.model.artifact import Artifact, Descriptor, OciChart
@@ -460,6 +460,15 @@ def needs(repository: str) -> str:
     return f'dependencies: [{{name: common, version: 1.0.0, repository: "{repository}"}}]\n'
 
 
+def with_common(repository: str) -> OciChart:
+    return chart(extra=needs(repository), files={"charts/common/Chart.yaml": chart_yaml("common", "1.0.0")})
+
+
+def test_a_dependency_that_would_be_fetched_is_denied() -> None:
+    denied(judged(policy(), chart(extra=needs("oci://ghcr.io/acme/lib")), by_alice()), "dependency-missing")
+    assert judged(policy(), with_common("oci://ghcr.io/acme/lib"), by_alice()).allowed
+
+
 @pytest.mark.parametrize(
     "condition, artifact, code",
     [
@@ -494,7 +503,7 @@ def test_a_chart_condition_denies(condition: str, artifact: OciChart, code: str)
         ("maxBytes: 100000", chart()),
         ("kubeVersion: 1.34.0", chart(extra="kubeVersion: '>=1.30.0-0'\n")),
         (f"dependencies: {{repositories: {LISTED}, lock: required}}", chart()),
-        *((f"dependencies: {{repositories: {LISTED}}}", chart(extra=needs(repository))) for repository in ("oci://ghcr.io/acme/lib", *LISTED_URLS)),
+        *((f"dependencies: {{repositories: {LISTED}}}", with_common(repository)) for repository in ("oci://ghcr.io/acme/lib", *LISTED_URLS)),
     ],
 )
 def test_a_chart_condition_that_holds(condition: str, artifact: OciChart) -> None:
@@ -528,7 +537,7 @@ def test_a_chart_that_could_not_be_had() -> None:
 
 def test_subcharts_are_not_claimed_to_be_judged() -> None:
     extra = "dependencies:\n- name: db\n  version: 1.0.0\n  repository: https://example.test\n"
-    decision = judged(policy(), chart(extra=extra), by_alice())
+    decision = judged(policy(), chart(extra=extra, files={"charts/db/Chart.yaml": chart_yaml("db", "1.0.0")}), by_alice())
     assert "subcharts: not judged" in decision.warnings
 
 

@@ -23,7 +23,7 @@ from pysequoia import packet
 from verifier.charts.clearsign import ClearSigned, read_clearsigned
 from verifier.charts.provenance import check_provenance, read_provenance
 from verifier.model import codes, limits
-from verifier.model.artifact import Artifact
+from verifier.model.artifact import Artifact, Chart, OciImage
 from verifier.model.claim import Claim, Clock, Form, OpenPGPSigner, Rejection, Role, Signature, SigningTime
 from verifier.model.errors import FailedError, first_line
 from verifier.model.evidence import Evidence, Location
@@ -45,6 +45,9 @@ class OpenPGPScheme:
     def verify(self, evidence: Evidence, artifact: Artifact, trust: TrustMaterial) -> tuple[Claim | Rejection, ...]:
         """One claim or rejection for each signature in the message."""
         where = evidence.location.where
+        if isinstance(artifact, OciImage):
+            reason = "a .prov speaks of charts, and this is an image"
+            return (Rejection(scheme=NAME, code=codes.EVIDENCE_FOREIGN, reason=reason, location=evidence.location),)
         try:
             message = read_clearsigned(evidence.payload, where=where)  # 1
             packets = _signatures(message.signature, where)  # 2
@@ -92,7 +95,7 @@ def _read(item: packet.Packet) -> _Said:
         raise FailedError(codes.PROVENANCE_MALFORMED, f"a signature that cannot be read: {first_line(error)}") from error
 
 
-def _verify_one(found: packet.Packet, message: ClearSigned, artifact: Artifact, trust: TrustMaterial, location: Location) -> Claim | Rejection:
+def _verify_one(found: packet.Packet, message: ClearSigned, artifact: Chart, trust: TrustMaterial, location: Location) -> Claim | Rejection:
     issuer = ""
     try:
         item = _read(found)
@@ -174,7 +177,7 @@ def _why(item: _Said, certificate: Certificate, reason: str) -> FailedError:
     return FailedError(codes.OPENPGP_BAD_SIGNATURE, f"the signature of {certificate.fingerprint} does not verify: {reason}")
 
 
-def _claim(item: _Said, key: Key, signer: _Signer, artifact: Artifact, location: Location) -> Claim:
+def _claim(item: _Said, key: Key, signer: _Signer, artifact: Chart, location: Location) -> Claim:
     created, certificate = item.created, signer.certificate
     expiries = [moment for moment in (certificate.expires, key.expires) if moment is not None]
     return Claim(

@@ -1,0 +1,1 @@
+"""Running Helm: the one place that knows its command line."""

@@ -1,0 +1,54 @@
+"""Reading what a rule says of a chart's contents: `subcharts:` and `images:`."""
+
+from __future__ import annotations
+
+from verifier.formats.yaml import Node
+from verifier.policy.document import Images, ImageSource, Subcharts
+from verifier.policy.fields import Fields, fail, one_of, sequence, text, true
+from verifier.policy.requirements import Names, read_image_requirement
+from verifier.policy.scopes import Scope, parse_scope
+
+_SUBCHARTS = ("packed", "unpacked", "partial")
+_IMAGES = ("from", "pinned", "repositories", "require")
+
+
+def read_subcharts(node: Node) -> Subcharts:
+    """Read `subcharts:`; raises YamlError."""
+    fields = Fields(node, "subcharts", _SUBCHARTS)
+    judged = one_of("judged", "parent")(fields.need("packed")) == "judged"
+    if fields.has("partial") and not judged:
+        fail(fields.need("partial"), "partial goes with `packed: judged`: where the chart's own signature stands for all, nothing is left unjudged")
+    return Subcharts(
+        judged=judged,
+        unpacked=fields.optional("unpacked", one_of("parent")) is not None,
+        partial=fields.optional("partial", one_of("accept")) is not None,
+    )
+
+
+def read_images(node: Node, names: Names) -> Images:
+    """Read `images:`; raises YamlError."""
+    fields = Fields(node, "images", _IMAGES)
+    images = Images(
+        source=ImageSource(one_of(*ImageSource)(fields.need("from"))),
+        pinned=fields.optional("pinned", true) is not None,
+        scopes=fields.optional("repositories", lambda inner: tuple(_repository(item) for item in sequence(inner))),
+        require=fields.optional("require", lambda inner: read_image_requirement(inner, names)),
+    )
+    if not images.pinned and images.scopes is None and images.require is None:
+        fail(node, "images demands nothing: say pinned, repositories or require")
+    return images
+
+
+def scope(node: Node) -> Scope:
+    """One scope; raises YamlError."""
+    try:
+        return parse_scope(text(node))
+    except ValueError as error:
+        fail(node, str(error))
+
+
+def _repository(node: Node) -> Scope:
+    read = scope(node)
+    if not read.host:
+        fail(node, "images lie in repositories: oci://HOST/PATH")
+    return read

@@ -1,0 +1,165 @@
+"""Judging what a chart is made of: the charts inside it (semantics 25) and the images that it names.
+
+Subcharts, where the rule says `packed: judged`:
+
+1. A packed one whose parent declares an oci:// repository counts as from there only if that repository's chart layer, under the
+   version that lies here, has the same hash; then the rule for that repository decides about it, as it would alone.
+2. A packed one without such a repository, or without a rule for it, is unjudged: refused, unless the rule accepts `partial`.
+3. An unpacked one has no origin: refused, unless the rule says that the chart's own signature stands for it; what it carries is looked at too.
+
+Images, each: it is a reference, pinned if the rule says so, of a listed repository, and meets the rule's requirement for images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from msgspec.structs import replace
+
+from verifier.model import codes
+from verifier.model.artifact import ChartFacts, OciChart, OciImage, Subchart
+from verifier.model.codes import Code, Family
+from verifier.model.context import Facts, Part, PartKind
+from verifier.model.decision import Check, JudgedPart, PartState, Result
+from verifier.model.errors import MisuseError
+from verifier.model.reference import Reference, parse_oci
+from verifier.policy.case import Case
+from verifier.policy.document import Images, Subcharts
+from verifier.policy.logic import all_of
+
+Judge = Callable[[Facts], Check]
+_STATES = {Result.PASSED: PartState.VERIFIED, Result.FAILED: PartState.DENIED, Result.SKIPPED: PartState.DENIED, Result.INCONCLUSIVE: PartState.UNKNOWN}
+
+
+def subcharts_of(facts: ChartFacts) -> Iterator[tuple[str, Subchart]]:
+    """The charts that lie in a chart, those in unpacked ones too, by their whole path; what is in a packed one is part of that one."""
+    yield from _below("", facts.subcharts)
+
+
+def origin_of(subchart: Subchart) -> Reference | None:
+    """The reference that a packed subchart is compared with; None where its parent names no oci:// repository."""
+    if subchart.digest is None or subchart.repository is None or not subchart.repository.startswith("oci://"):
+        return None
+    try:
+        return parse_oci(f"{subchart.repository.rstrip('/')}/{subchart.name}:{subchart.version}")
+    except MisuseError:
+        return None
+
+
+def missing_dependency(facts: ChartFacts) -> str | None:
+    """The first dependency that is declared and does not lie in `charts/`: whoever installs the chart would have to fetch it."""
+    here = {item.name for item in facts.subcharts}
+    return next((str(item["name"]) for item in facts.metadata.get("dependencies") or () if item["name"] not in here), None)
+
+
+def judge_subcharts(wanted: Subcharts, case: Case, facts: ChartFacts, judge: Judge) -> tuple[JudgedPart, ...]:
+    """Each subchart with its state."""
+    found = {part.path: part for part in case.facts.parts if part.kind is PartKind.SUBCHART}
+    return tuple(_subchart(path, item, wanted, found.get(path, found.get("all")), judge) for path, item in subcharts_of(facts))
+
+
+def judge_images(wanted: Images, case: Case, meets: Callable[[Case], Check]) -> tuple[JudgedPart, ...]:
+    """Each image with its state."""
+    return tuple(_image(part, wanted, case, meets) for part in case.facts.parts if part.kind is PartKind.IMAGE)
+
+
+def join(name: str, parts: Sequence[JudgedPart], none: str) -> Check:
+    """All parts as one check; of those that passed only because nobody could judge them it says so."""
+    if not parts:
+        return Check(name=name, outcome=Result.PASSED, reason=none)
+    check = all_of(name, [part.check for part in parts])
+    left = sum(part.state is PartState.UNJUDGED for part in parts)
+    return (
+        replace(check, reason=f"partial: {left} of {len(parts)} judged by nobody, which the rule accepts") if left and check.outcome is Result.PASSED else check
+    )
+
+
+def _below(above: str, items: Sequence[Subchart]) -> Iterator[tuple[str, Subchart]]:
+    for item in items:
+        path = f"{above}{item.path}"
+        yield path, item
+        if item.digest is None:
+            yield from _below(f"{path}/", item.subcharts)
+
+
+def _subchart(path: str, item: Subchart, wanted: Subcharts, part: Part | None, judge: Judge) -> JudgedPart:
+    name = f"subchart {path}"
+    if item.problem is not None:
+        return _judged(path, PartState.DENIED, _failed(name, codes.SUBCHART_UNPACKED, f"it cannot be read: {item.problem}"))
+    if item.digest is None:  # 3
+        if wanted.unpacked or not wanted.judged:
+            return _judged(path, PartState.PARENT, Check(name=name, outcome=Result.PASSED, reason="unpacked: the chart's own signature stands for it"))
+        return _judged(path, PartState.DENIED, _failed(name, codes.SUBCHART_UNPACKED, "unpacked, so nothing says where it comes from"))
+    if not wanted.judged:
+        return _judged(path, PartState.PARENT, Check(name=name, outcome=Result.PASSED, reason="the chart's own signature stands for it"))
+    check, state = _packed(name, item, wanted, part, judge)
+    reference = str(part.facts.request.reference) if part is not None and part.facts is not None else None
+    return JudgedPart(kind=PartKind.SUBCHART, path=path, state=state, check=check, reference=reference, digest=str(item.digest))
+
+
+def _packed(name: str, item: Subchart, wanted: Subcharts, part: Part | None, judge: Judge) -> tuple[Check, PartState]:
+    if part is not None and part.facts is not None:  # 1
+        artifact = part.facts.artifact
+        if isinstance(artifact, OciChart) and artifact.chart.digest != item.digest:
+            reason = f"{part.facts.request.reference} holds {artifact.chart.digest.short}..., here lies {item.digest.short if item.digest else ''}..."
+            return _failed(name, codes.SUBCHART_DIFFERS, reason), PartState.DENIED
+        check = judge(part.facts)
+        if check.code is not codes.NO_RULE:
+            return replace(check, name=name), _STATES[check.outcome]
+        code, reason = codes.SUBCHART_UNJUDGED, check.reason
+    elif part is not None and part.code is not None and part.code is not codes.SUBCHART_UNJUDGED:
+        return _refused(name, part.code, part.reason), PartState.UNKNOWN
+    else:  # 2
+        code, reason = codes.SUBCHART_UNJUDGED, f"declared from {item.repository!r}, and only oci:// can be compared" if item.repository else "not declared"
+    if wanted.partial:
+        return Check(name=name, outcome=Result.PASSED, reason=f"not judged: {reason}; the rule accepts that"), PartState.UNJUDGED
+    return _failed(name, code, reason), PartState.UNJUDGED
+
+
+def _image(part: Part, wanted: Images, case: Case, meets: Callable[[Case], Check]) -> JudgedPart:
+    name = f"image {part.path}"
+    if part.facts is None:
+        check = _refused(name, part.code or codes.IMAGES_UNKNOWN, part.reason)
+        return JudgedPart(kind=PartKind.IMAGE, path=part.path, state=_STATES[check.outcome], check=check)
+    reference, artifact = part.facts.request.reference, part.facts.artifact
+    assert isinstance(reference, Reference)
+    check = all_of(name, list(_image_checks(part.facts, reference, wanted, case, meets)))
+    digest = artifact.reference.digest if isinstance(artifact, OciImage) else reference.digest
+    state = PartState.UNJUDGED if wanted.require is None and check.outcome is Result.PASSED else _STATES[check.outcome]
+    return JudgedPart(kind=PartKind.IMAGE, path=part.path, state=state, check=check, reference=str(reference), digest=str(digest) if digest else None)
+
+
+def _image_checks(facts: Facts, reference: Reference, wanted: Images, case: Case, meets: Callable[[Case], Check]) -> Iterator[Check]:
+    if wanted.pinned:
+        pinned = reference.digest is not None
+        yield _plain("pinned", pinned, "named by digest" if pinned else "named by tag only: expected a digest")
+    if wanted.scopes is not None:
+        listed = any(scope.matches(reference.registry, reference.repository) for scope in wanted.scopes)
+        yield _plain("repository", listed, f"{reference.name} is {'' if listed else 'not '}among the repositories that the rule lists")
+    if wanted.require is not None:
+        if facts.artifact is None:
+            gap = next(iter(facts.gaps), None)
+            refused = next(iter(facts.rejections), None)
+            if refused is not None:
+                yield _failed("require", refused.code, refused.reason)
+            else:
+                yield _refused("require", gap.code if gap else codes.IMAGES_UNKNOWN, gap.reason if gap else "it was not looked at")
+            return
+        yield meets(replace(case, facts=facts, artifact=facts.artifact, claims=facts.claims))
+
+
+def _plain(name: str, holds: bool, reason: str) -> Check:
+    return Check(name=name, outcome=Result.PASSED, reason=reason) if holds else _failed(name, codes.IMAGE_REFUSED, reason)
+
+
+def _judged(path: str, state: PartState, check: Check) -> JudgedPart:
+    return JudgedPart(kind=PartKind.SUBCHART, path=path, state=state, check=check)
+
+
+def _failed(name: str, code: Code, reason: str) -> Check:
+    return Check(name=name, outcome=Result.FAILED, reason=reason, code=code)
+
+
+def _refused(name: str, code: Code, reason: str) -> Check:
+    outcome = Result.INCONCLUSIVE if code.family is Family.INCONCLUSIVE else Result.FAILED
+    return Check(name=name, outcome=outcome, reason=reason, code=code)
