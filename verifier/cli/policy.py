@@ -1,4 +1,4 @@
-"""`verifier policy lint`, `verifier policy show` and `verifier policy diff`."""
+"""`verifier policy lint`, `show`, `diff`, `test` and `replay`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from verifier.settings import load_settings
 
 @click.group()
 def policy() -> None:
-    """Check policies, and show which rule applies."""
+    """Check, test, compare and replay policies."""
 
 
 @policy.command()
@@ -83,3 +83,59 @@ def diff(old: str, new: str) -> int:
     for line in lines:
         echo(safe(line))
     return 1 if lines else 0
+
+
+@policy.command("test")
+@click.argument("files", nargs=-1, required=True, type=click.Path())
+@click.option("--cases", type=click.Path(dir_okay=False), help="Take these cases, not those beside the policy (NAME.test.yaml).")
+@click.option("-q", "--quiet", is_flag=True, help="Print only what is not as expected.")
+def run_tests(files: tuple[str, ...], cases: str | None, quiet: bool) -> int:
+    """Run the cases of policies: offline, with what each case states or a recording holds.
+
+    Exit codes: 0 all as expected, 1 some are not, 2 misuse (also where a policy has no cases).
+    """
+    from verifier.operations.policies import load
+    from verifier.operations.policy_tests import cases_of, run_cases, unreached
+
+    status = 0
+    for file in files:
+        loaded = load(Path(file), load_settings(os.environ).roots)
+        sources = (Path(cases),) if cases else cases_of(Path(file))
+        ran = [item for source in sources for item in run_cases(loaded, source)]
+        for item in ran:
+            if item.problem is not None:
+                echo(f"{file}: FAIL  {safe(item.case.name)} ({item.case.place}): {safe(item.problem)}")
+            elif not quiet:
+                echo(f"{file}: ok    {safe(item.case.name)}")
+        for note in unreached(loaded, ran):
+            echo(f"{file}: note: {safe(note)}")
+        failed = sum(item.problem is not None for item in ran)
+        echo(f"{file}: {len(ran)} cases, {failed} not as expected")
+        status = max(status, int(failed > 0))
+    return status
+
+
+@policy.command("replay")
+@click.argument("recordings", nargs=-1, required=True, type=click.Path(file_okay=False))
+@click.option("--policy", "path", type=click.Path(), help="Judge under this policy; otherwise under the one that was recorded.")
+@click.option("--at", metavar="TIME", help="Judge at this time (2027-01-01T00:00:00Z, or now); otherwise at the recorded one.")
+def run_replay(recordings: tuple[str, ...], path: str | None, at: str | None) -> int:
+    """Judge recorded decisions again, and say what would change.
+
+    Exit codes: 0 nothing changes, 1 something does, 2 misuse.
+    """
+    from verifier.operations.policies import load
+    from verifier.operations.recording import read_recording
+    from verifier.operations.replay import changes, read_moment, replay
+
+    loaded, moment = load(Path(path), load_settings(os.environ).roots) if path else None, read_moment(at)
+    status = 0
+    for directory in recordings:
+        recording = read_recording(Path(directory))
+        decision = replay(recording, loaded, moment)
+        lines = list(changes(recording, decision))
+        echo(f"{directory}: {decision.outcome.value}{'' if lines else ', unchanged'}: {safe(decision.check.reason)}")
+        for line in lines:
+            echo(f"  {safe(line)}")
+        status = max(status, int(bool(lines)))
+    return status

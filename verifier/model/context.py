@@ -45,7 +45,8 @@ class Request(Struct, frozen=True, kw_only=True):
 
 class Facts(Struct, frozen=True, kw_only=True):
     """All that a policy may look at: verified claims, kept failures, gaps. `artifact` is None when it could not be had;
-    then a rejection or a gap says why, and nothing is allowed.
+    then a rejection or a gap says why, and nothing is allowed. `images_from` says where images were looked for: that none is among the
+    parts means nothing otherwise.
     """
 
     request: Request
@@ -54,6 +55,7 @@ class Facts(Struct, frozen=True, kw_only=True):
     rejections: tuple[Rejection, ...] = ()
     gaps: tuple[Gap, ...] = ()
     parts: tuple[Part, ...] = ()
+    images_from: frozenset[str] = frozenset()
 
 
 class PartKind(StrEnum):

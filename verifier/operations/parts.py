@@ -23,7 +23,7 @@ from verifier.charts.subcharts import is_packed
 from verifier.formats.yaml import YamlError
 from verifier.helm.render import render_chart
 from verifier.model import codes, limits
-from verifier.model.artifact import Chart, Image, OciChart, OciImage
+from verifier.model.artifact import Chart, ChartFile, Image, OciChart, OciImage
 from verifier.model.context import PartKind, Request
 from verifier.model.errors import FailedError, InconclusiveError
 from verifier.model.reference import Reference
@@ -49,8 +49,14 @@ class Examiner(Struct, frozen=True, kw_only=True):
     options: Options
     depth: int = 0
 
-    def examine(self, request: Request, chart: Chart, rule: Rule) -> tuple[ExaminedPart, ...]:
-        """The parts of a chart that its rule speaks of; never raises on what it meets."""
+    def with_parts(self, request: Request, examined: Examined, rule: Rule) -> Examined:
+        """With the parts of the chart that its rule speaks of; never raises on what it meets."""
+        chart = examined.artifact
+        assert isinstance(chart, OciChart | ChartFile)
+        sources = frozenset((str(rule.images.source),)) if rule.images is not None else frozenset[str]()
+        return replace(examined, parts=self._examine(request, chart, rule), images_from=sources)
+
+    def _examine(self, request: Request, chart: Chart, rule: Rule) -> tuple[ExaminedPart, ...]:
         work = [*self._subcharts(request, chart, rule), *self._images(request, chart, rule)]
         if len(work) > limits.PARTS:
             reason = f"it has {len(work)} subcharts and images, {limits.PARTS} are looked at"
@@ -77,10 +83,9 @@ class Examiner(Struct, frozen=True, kw_only=True):
         examined = self._at_origin(request)
         chart = examined.artifact
         if isinstance(chart, OciChart):
-            below = replace(self, depth=self.depth + 1).examine(request, chart, rule)
             # The archive that lies in the parent is compared with the origin's by its hash: nothing about it can move.
             pinned = replace(chart, reference=replace(chart.reference, was_pinned=True))
-            examined = replace(examined, artifact=pinned, parts=below)
+            examined = replace(self, depth=self.depth + 1).with_parts(request, replace(examined, artifact=pinned), rule)
         return ExaminedPart(kind=PartKind.SUBCHART, path=path, request=request, examined=examined)
 
     def _at_origin(self, request: Request) -> Examined:

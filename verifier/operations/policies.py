@@ -9,10 +9,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from verifier.model import codes, limits
@@ -26,12 +26,16 @@ _ATTEMPTS = 3
 
 
 class LoadedPolicy(Struct, frozen=True):
-    """Policy and trust, read as one; `trust_digest` is computed once. `files` are those that were read, or looked for."""
+    """Policy and trust, read as one; `trust_digest` is computed once. `files` are those that were read, or looked for.
+
+    `documents` are the policy's own, by file name; trust flags have none.
+    """
 
     policy: Policy
     trust: TrustMaterial
     trust_digest: str = ""
     files: tuple[Path, ...] = ()
+    documents: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def load(path: Path, stored_roots: Path | None = None) -> LoadedPolicy:
@@ -47,7 +51,8 @@ def load(path: Path, stored_roots: Path | None = None) -> LoadedPolicy:
         documents, base = {path: read_local(path, limits.POLICY_BYTES)}, path.parent
     policy = load_documents({str(file): data for file, data in documents.items()})
     loaded = with_trust(policy, base=base, stored_roots=stored_roots)
-    return replace(loaded, files=tuple(dict.fromkeys((path, *documents, *loaded.files))))
+    files = tuple(dict.fromkeys((path, *documents, *loaded.files)))
+    return replace(loaded, files=files, documents={file.name: data for file, data in documents.items()})
 
 
 def _read_directory(directory: Path) -> dict[Path, bytes]:

@@ -54,11 +54,12 @@ class Examined(Struct, frozen=True, kw_only=True):
     gathered: Gathered = Gathered()
     later: Callable[[], Gathered] | None = None
     parts: tuple[ExaminedPart, ...] = ()
+    images_from: frozenset[str] = frozenset()
 
     def whole(self) -> Examined:
         """With what lies in the seldom places, too, of all parts."""
         gathered = self.gathered if self.later is None else joined(self.gathered, self.later())
-        return Examined(artifact=self.artifact, gathered=gathered, parts=tuple(part.whole() for part in self.parts))
+        return replace(self, gathered=gathered, later=None, parts=tuple(part.whole() for part in self.parts))
 
     @property
     def is_whole(self) -> bool:
@@ -89,6 +90,13 @@ def verify(request: Request, loaded: LoadedPolicy, connections: Connections, opt
     return judge(request, with_parts(request, examined, loaded, connections, options), loaded, options)
 
 
+def examine_all(request: Request, loaded: LoadedPolicy, connections: Connections, options: Options) -> Examined:
+    """All that there is, also what the policy could not prove anything with: for a recording, which another policy may judge."""
+    if not speaks_of(loaded, request):
+        return Examined()
+    return with_parts(request, examine(request, connections, options), loaded, connections, options).whole()
+
+
 def with_parts(request: Request, examined: Examined, loaded: LoadedPolicy, connections: Connections, options: Options) -> Examined:
     """With the subcharts and images that the rule for this chart speaks of; most rules speak of none."""
     rule, chart = rule_of(loaded, request), examined.artifact
@@ -96,7 +104,7 @@ def with_parts(request: Request, examined: Examined, loaded: LoadedPolicy, conne
         return examined
     from verifier.operations.parts import Examiner
 
-    return replace(examined, parts=Examiner(loaded=loaded, connections=connections, options=options).examine(request, chart, rule))
+    return Examiner(loaded=loaded, connections=connections, options=options).with_parts(request, replace(examined, artifact=chart), rule)
 
 
 def speaks_of(loaded: LoadedPolicy, request: Request) -> bool:
@@ -127,8 +135,15 @@ def facts_of(request: Request, examined: Examined, trust: TrustMaterial) -> Fact
     """What the evidence proves, of the chart and of its parts."""
     gathered = examined.gathered
     claims, rejections = prove(gathered.evidence, examined.artifact, trust)
-    parts = tuple(_part(part, trust) for part in examined.parts)
-    return Facts(request=request, artifact=examined.artifact, claims=claims, rejections=gathered.rejections + rejections, gaps=gathered.gaps, parts=parts)
+    return Facts(
+        request=request,
+        artifact=examined.artifact,
+        claims=claims,
+        rejections=gathered.rejections + rejections,
+        gaps=gathered.gaps,
+        parts=tuple(_part(part, trust) for part in examined.parts),
+        images_from=examined.images_from,
+    )
 
 
 def _part(part: ExaminedPart, trust: TrustMaterial) -> Part:

@@ -59,7 +59,10 @@ def judge_subcharts(wanted: Subcharts, case: Case, facts: ChartFacts, judge: Jud
 
 
 def judge_images(wanted: Images, case: Case, meets: Callable[[Case], Check]) -> tuple[JudgedPart, ...]:
-    """Each image with its state."""
+    """Each image with its state; where nobody has looked as the rule says, nothing is known of them."""
+    if wanted.source not in case.facts.images_from:
+        check = _refused(f"images from {wanted.source}", codes.IMAGES_UNKNOWN, f"nobody has looked for images in its {wanted.source}")
+        return (JudgedPart(kind=PartKind.IMAGE, path=str(wanted.source), state=PartState.UNKNOWN, check=check),)
     return tuple(_image(part, wanted, case, meets) for part in case.facts.parts if part.kind is PartKind.IMAGE)
 
 
@@ -109,6 +112,8 @@ def _packed(name: str, item: Subchart, wanted: Subcharts, part: Part | None, jud
         code, reason = codes.SUBCHART_UNJUDGED, check.reason
     elif part is not None and part.code is not None and part.code is not codes.SUBCHART_UNJUDGED:
         return _refused(name, part.code, part.reason), PartState.UNKNOWN
+    elif part is None and (origin := origin_of(item)) is not None:
+        return _refused(name, codes.EVIDENCE_LIMIT, f"nobody has looked at {origin}"), PartState.UNKNOWN
     else:  # 2
         code, reason = codes.SUBCHART_UNJUDGED, f"declared from {item.repository!r}, and only oci:// can be compared" if item.repository else "not declared"
     if wanted.partial:
