@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from verifier.cli.exceptions import exceptions, grant
 from verifier.cli.main import report_error
 from verifier.cli.options import command_context, context_options, echo, read_reference
 from verifier.model.context import Facts, Request
@@ -18,6 +19,10 @@ from verifier.settings import load_settings
 @click.group()
 def policy() -> None:
     """Check, test, compare and replay policies."""
+
+
+policy.add_command(exceptions)
+policy.add_command(grant)
 
 
 @policy.command()

@@ -131,7 +131,7 @@ def _signing(
     if key is not None and tlog_upload:
         return Signing(sign_statement=_logged(key, passphrase_file, trust_config))
     if key is not None:
-        return _key_signing(_signing_key(key, passphrase_file), legacy=legacy_signature)
+        return _key_signing(signing_key(key, passphrase_file), legacy=legacy_signature)
     if openpgp_key is not None:
         return Signing(sign_text=openpgp_signer(openpgp_key, passphrase_file))
     from verifier.operations.signing import keyless_signing
@@ -146,7 +146,7 @@ def _logged(keyref: str, passphrase_file: str | None, trust_config: str | None) 
     from verifier.operations.signing import logged_signer
 
     transport = HttpTransport(egress=Egress(allow_private=True), tls=TlsSettings(ca_file=load_settings(os.environ).ca_file))
-    return logged_signer(_signing_key(keyref, passphrase_file), _instance(trust_config), transport)
+    return logged_signer(signing_key(keyref, passphrase_file), _instance(trust_config), transport)
 
 
 def _instance(trust_config: str | None) -> Root:
@@ -181,12 +181,13 @@ def _key_signing(key: SigningKey, *, legacy: bool) -> Signing:
 
 def statement_signer(keyref: str) -> SignStatement:
     """A function that signs statements with a key; the passphrase comes from the environment or a prompt."""
-    signing = _key_signing(_signing_key(keyref, None), legacy=False)
+    signing = _key_signing(signing_key(keyref, None), legacy=False)
     assert signing.sign_statement is not None
     return signing.sign_statement
 
 
-def _signing_key(keyref: str, passphrase_file: str | None) -> SigningKey:
+def signing_key(keyref: str, passphrase_file: str | None) -> SigningKey:
+    """A private key; the passphrase comes from a file, the environment or a prompt."""
     from verifier.signers.keyref import open_key
 
     return open_key(keyref, key_access(keyref, passphrase_file))

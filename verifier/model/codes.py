@@ -70,6 +70,9 @@ WRITE_FAILED = _misuse("write-failed", "Check free space and permissions; nothin
 RECORDING_INVALID = _misuse(
     "recording-invalid", "Give the directory that `verifier record` wrote, whole and unchanged; record the decision again if it is older than this program."
 )
+EXCEPTION_INVALID = _misuse(
+    "exception-invalid", "Correct the exception, and sign it with a key that the policy names under `exceptions: {by}`: `verifier policy grant`."
+)
 CONFIG_INVALID = _misuse("config-invalid", "Correct the settings or the registry configuration file that is named.")
 PREDICATE_INVALID = _misuse("predicate-invalid", "Give --type and a --predicate FILE with the JSON object that this type of attestation holds.")
 TAG_NEEDS_CHART = _misuse("tag-needs-chart", "Sign a digest (...@sha256:HEX), or give --chart FILE so that the tag's content is compared with yours.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from enum import StrEnum
 
@@ -39,8 +39,22 @@ class Outcome(StrEnum):
     INCONCLUSIVE = "inconclusive"
 
 
+class Waiver(Struct, frozen=True, kw_only=True):
+    """Who lets a failure pass, why, and until when (semantics 23); `granted_by` is a trust name, or None for the policy itself."""
+
+    owner: str
+    reason: str
+    ticket: str
+    expires: datetime
+    granted_by: str | None = None
+
+    def __str__(self) -> str:
+        signed = f", signed by {self.granted_by}" if self.granted_by else ""
+        return f"{self.ticket} of {self.owner} until {self.expires:%Y-%m-%d %H:%M}Z{signed}: {self.reason}"
+
+
 class Check(Struct, frozen=True, kw_only=True):
-    """One requirement's outcome. `claims` are indexes into the decision's claims."""
+    """One requirement's outcome. `claims` are indexes into the decision's claims; `waived` says that a failure is let pass, and stays one."""
 
     name: str
     outcome: Result
@@ -49,6 +63,7 @@ class Check(Struct, frozen=True, kw_only=True):
     action: Action = Action.ENFORCE
     claims: tuple[int, ...] = ()
     children: tuple[Check, ...] = ()
+    waived: Waiver | None = None
 
 
 class PartState(StrEnum):
@@ -110,6 +125,11 @@ class Decision(Struct, frozen=True, kw_only=True):
     versions: Mapping[str, str] = field(default_factory=dict)
 
     @property
+    def exceptions(self) -> tuple[tuple[str, Check], ...]:
+        """The failures that were let pass, each with the path of its name; not one of them is called verified."""
+        return tuple(_waived(self.check, ""))
+
+    @property
     def subcharts(self) -> str:
         """What was judged of the charts in this chart: `none` lies in it, `not judged`, `judged`, or `partial` (semantics 25)."""
         states = {part.state for part in self.parts if part.kind is PartKind.SUBCHART}
@@ -121,3 +141,11 @@ class Decision(Struct, frozen=True, kw_only=True):
     def allowed(self) -> bool:
         """Whether the chart may be installed."""
         return self.outcome is Outcome.ALLOWED
+
+
+def _waived(check: Check, above: str) -> Iterator[tuple[str, Check]]:
+    for child in check.children:
+        path = f"{above}{child.name}"
+        if child.waived is not None:
+            yield path, child
+        yield from _waived(child, f"{path} / ")

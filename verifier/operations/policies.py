@@ -28,7 +28,7 @@ _ATTEMPTS = 3
 class LoadedPolicy(Struct, frozen=True):
     """Policy and trust, read as one; `trust_digest` is computed once. `files` are those that were read, or looked for.
 
-    `documents` are the policy's own, by file name; trust flags have none.
+    `documents` are the policy's own, by file name, and `signed` the exceptions that were signed; trust flags have neither.
     """
 
     policy: Policy
@@ -36,6 +36,7 @@ class LoadedPolicy(Struct, frozen=True):
     trust_digest: str = ""
     files: tuple[Path, ...] = ()
     documents: Mapping[str, bytes] = field(default_factory=dict)
+    signed: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def load(path: Path, stored_roots: Path | None = None) -> LoadedPolicy:
@@ -51,6 +52,11 @@ def load(path: Path, stored_roots: Path | None = None) -> LoadedPolicy:
         documents, base = {path: read_local(path, limits.POLICY_BYTES)}, path.parent
     policy = load_documents({str(file): data for file, data in documents.items()})
     loaded = with_trust(policy, base=base, stored_roots=stored_roots)
+    if policy.exception_sources.signed:
+        from verifier.operations.exceptions import find_signed, with_signed
+
+        loaded = with_signed(loaded, find_signed(policy, base))
+        loaded = replace(loaded, files=(*loaded.files, *(base / name for name in (*policy.exception_sources.signed, *loaded.signed))))
     files = tuple(dict.fromkeys((path, *documents, *loaded.files)))
     return replace(loaded, files=files, documents={file.name: data for file, data in documents.items()})
 

@@ -32,6 +32,7 @@ from verifier.model.evidence import Evidence, Gap, Kind, Location
 from verifier.model.reference import AnyReference, FileReference, LayoutReference, PinnedReference, parse, parse_oci
 from verifier.oci.layout import ImageLayout
 from verifier.oci.manifest import EMPTY, EMPTY_BYTES, HELM_CHART, HELM_CONFIG, MANIFEST, descriptor_value, read_descriptor
+from verifier.operations.exceptions import with_signed
 from verifier.operations.gather import Gathered
 from verifier.operations.policies import LoadedPolicy
 from verifier.operations.resolve import read_chart, resolve
@@ -163,6 +164,7 @@ class _Writer(Struct):
     def policy(self, loaded: LoadedPolicy) -> dict[str, Any]:
         return {
             "documents": [{"name": name, "blob": self.push(data)} for name, data in sorted(loaded.documents.items())],
+            "exceptions": [{"name": name, "blob": self.push(data)} for name, data in sorted(loaded.signed.items())],
             "anchors": [self._anchor(anchor) for anchor in loaded.trust.anchors],
             "roots": [{"name": root.name, "digest": root.digest, "asOf": _time(root.as_of)} for root in loaded.policy.roots],
         }
@@ -244,7 +246,9 @@ class _Reader(Struct, frozen=True):
             for root in policy.roots
         )
         trust = TrustMaterial(anchors)
-        return LoadedPolicy(replace(policy, roots=roots), trust, trust.digest, documents=documents)
+        loaded = LoadedPolicy(replace(policy, roots=roots), trust, trust.digest, documents=documents)
+        signed = {item.text("name"): self._blob(item, "blob", limits.POLICY_BYTES) for item in value.messages("exceptions", most=_MOST)}
+        return with_signed(loaded, signed) if signed else loaded
 
     def _blob(self, value: Message, key: str, limit: int) -> bytes:
         return self.layout.blob(read_descriptor(value.get(key), where=self.layout.where), limit)

@@ -62,6 +62,7 @@ def attach_summary(decision: Decision, verifier_id: str, sign: SignStatement, co
 def _leaned_on(decision: Decision) -> Iterator[str]:
     yield from (f"unsafe switch {name}" for name in decision.unsafe)
     yield from _weak(decision.check)
+    yield from (f"the exception {check.waived.ticket}" for _, check in decision.exceptions if check.waived is not None)
     if decision.subcharts in ("not judged", "partial"):
         yield "subcharts that were not judged"
     if _uses_summary(decision.check, decision):

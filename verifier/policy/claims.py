@@ -138,9 +138,9 @@ def key_problem(claim: Claim, requirement: By, policy: Policy, now: datetime) ->
     signed_at = next((time.at for time in claim.times if time.proven), None)
     at = signed_at or now
     entries = [entry for entry in policy.trust if entry.name in claim.anchors and entry.name in requirement.by]
-    if not any(_in_window(entry, at) for entry in entries):
+    if not any(in_window(entry, at) for entry in entries):
         return codes.KEY_OUTSIDE_WINDOW, f"the key is outside its window in the policy at {at:%Y-%m-%d %H:%M}Z"
-    if not any(claim.logs or not entry.tlog_required for entry in entries if _in_window(entry, at)):
+    if not any(claim.logs or not entry.tlog_required for entry in entries if in_window(entry, at)):
         return codes.TLOG_REQUIRED, "no trusted log holds the signature, and the policy demands that of this key"
     if isinstance(claim.signer, CertificateSigner) and (problem := _root_problem(claim.signer.root, policy, now)) is not None:
         return problem
@@ -160,6 +160,6 @@ def _root_problem(name: str, policy: Policy, now: datetime) -> Problem | None:
     return None
 
 
-def _in_window(entry: TrustEntry, at: datetime) -> bool:
-    """Both ends inclusive."""
+def in_window(entry: TrustEntry, at: datetime) -> bool:
+    """Whether a trust entry counts at a time; both ends are inclusive."""
     return (entry.not_before is None or entry.not_before <= at) and (entry.not_after is None or at <= entry.not_after)

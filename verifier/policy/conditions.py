@@ -13,6 +13,7 @@ from verifier.model.errors import MisuseError
 from verifier.model.reference import parse_oci
 from verifier.policy.case import Case
 from verifier.policy.document import ChartIs, Dependencies, DigestIn
+from verifier.policy.exceptions import excused
 from verifier.policy.logic import all_of
 from verifier.policy.parts import missing_dependency
 
@@ -33,8 +34,9 @@ def check_binding(case: Case) -> Check:
 
 
 def check_chart(requirement: ChartIs, case: Case, name: str) -> Check:
-    """Each condition that is written, as a check of its own."""
-    return all_of(name, list(_conditions(requirement, case)) or [_passed("conditions", "judged with the signatures")], action=requirement.action)
+    """Each condition that is written, as a check of its own, which an exception may let pass."""
+    children = [excused(check, case) for check in _conditions(requirement, case)]
+    return all_of(name, children or [_passed("conditions", "judged with the signatures")], action=requirement.action)
 
 
 def check_dependencies(facts: ChartFacts) -> Iterator[Check]:

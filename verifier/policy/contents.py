@@ -47,6 +47,14 @@ def scope(node: Node) -> Scope:
         fail(node, str(error))
 
 
+def repository_of(node: Node) -> str:
+    """`host/path` of one repository, written as a scope without wildcards; raises YamlError."""
+    read = scope(node)
+    if not read.host or read.rank[0] != 2:
+        fail(node, "one repository is meant: oci://HOST/PATH without wildcards")
+    return f"{read.host}/{'/'.join(read.segments)}"
+
+
 def _repository(node: Node) -> Scope:
     read = scope(node)
     if not read.host:

@@ -4,18 +4,20 @@
 2. `trust` and `roots` share one set of names; a name that stands in two documents is an error.
 3. `baseline`, `deny` and `rules` are joined, in the order of the documents' names. The order means nothing: of the rules the most
    specific wins, and a tie is an error, across documents too.
+4. `exceptions.granted` is joined likewise; `by` and `signed` stand in one document.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from collections.abc import Sequence as Sequences
 
 from verifier.formats.yaml import Mapping as YamlMapping
 from verifier.formats.yaml import Node, Scalar, Sequence
 from verifier.policy.document import API_VERSION, KIND
 from verifier.policy.fields import Fields, fail, one_of, sequence, text
 
-TOP = ("apiVersion", "kind", "metadata", "trust", "roots", "baseline", "deny", "rules", "default")
+TOP = ("apiVersion", "kind", "metadata", "trust", "roots", "baseline", "deny", "rules", "exceptions", "default")
 _NAMED = ("trust", "roots")
 _LISTS = ("baseline", "deny", "rules")
 
@@ -32,6 +34,26 @@ def join(tops: Mapping[str, Node]) -> Node:
     for key in _LISTS:
         if found := tuple(item for fields in documents.values() if fields.has(key) for item in sequence(fields.need(key))):
             items[key] = Sequence(found, 0, 0)
+    if holding := [fields for fields in documents.values() if fields.has("exceptions")]:
+        items["exceptions"] = _exceptions(holding)
+    return YamlMapping(items, {key: Scalar(key, True, 0, 0) for key in items}, 0, 0)
+
+
+def _exceptions(documents: Sequences[Fields]) -> Node:
+    """4: what is granted is joined; who may sign exceptions, and where they lie, one document says."""
+    items: dict[str, Node] = {}
+    granted: list[Node] = []
+    for fields in documents:
+        inner = Fields(fields.need("exceptions"), "exceptions", ("by", "signed", "granted"))
+        for key, node in inner.items().items():
+            if key == "granted":
+                granted += sequence(node)
+            elif key in items:
+                fail(node, f"{key} of exceptions stands in another document as well")
+            else:
+                items[key] = node
+    if granted:
+        items["granted"] = Sequence(tuple(granted), 0, 0)
     return YamlMapping(items, {key: Scalar(key, True, 0, 0) for key in items}, 0, 0)
 
 

@@ -14,7 +14,7 @@ from msgspec import Struct, field
 
 from verifier.charts.version import Range, Version
 from verifier.model.claim import Clock, Form
-from verifier.model.decision import Action
+from verifier.model.decision import Action, Waiver
 from verifier.policy.identity import Identity, Pattern
 from verifier.policy.index import ScopeIndex
 from verifier.policy.scopes import Scope
@@ -252,6 +252,28 @@ class Denied(Struct, frozen=True, kw_only=True):
         return f"{kind} {self.digest or self.fingerprint or self.key}"
 
 
+class Exemption(Struct, frozen=True, kw_only=True):
+    """What lets a failure pass: for one chart at one digest, under one rule, and for these codes only (semantics 23).
+
+    `key` is the id of the key that signed it, where it was signed, so that the deny list can strike it out.
+    """
+
+    repository: str
+    digest: str
+    rule: str
+    codes: frozenset[str]
+    waiver: Waiver
+    key: str | None = None
+    place: str = ""
+
+
+class ExceptionSources(Struct, frozen=True, kw_only=True):
+    """Whose signed exceptions count, and the files, relative to the policy's, or directories that hold them."""
+
+    by: tuple[str, ...] = ()
+    signed: tuple[str, ...] = ()
+
+
 class Rule(Struct, frozen=True, kw_only=True):
     """Which charts, in which context, and what they must meet. `context` maps a key to the values that match."""
 
@@ -277,6 +299,8 @@ class Policy(Struct, frozen=True, kw_only=True, dict=True):  # `dict`, for what 
     rules: tuple[Rule, ...]
     baseline: tuple[Requirement, ...] = ()
     deny: tuple[Denied, ...] = ()
+    exceptions: tuple[Exemption, ...] = ()
+    exception_sources: ExceptionSources = ExceptionSources()
 
     @cached_property
     def index(self) -> ScopeIndex:

@@ -44,6 +44,7 @@ from verifier.policy.document import (
     Verified,
     requirements_of,
 )
+from verifier.policy.exceptions import excused, excused_part
 from verifier.policy.logic import all_of, any_of
 from verifier.policy.parts import join, judge_images, judge_subcharts
 from verifier.policy.select import Selection, select_rule
@@ -107,7 +108,7 @@ def _judge(policy: Policy, facts: Facts, now: datetime) -> _Judged:
         children.append(check_chart(selection.chart, case, "chart"))
     children.append(_check(selection.require, case, "require"))
     children += check_dependencies(chart.facts)
-    parts = _parts(case, chart.facts)
+    parts = tuple(replace(part, check=excused_part(part.check, case)) for part in _parts(case, chart.facts))
     if selection.subcharts is not None:
         children.append(join("subcharts", [part for part in parts if part.kind is PartKind.SUBCHART], "no chart lies in it"))
     if selection.images is not None:
@@ -153,18 +154,18 @@ def _check(requirement: Requirement, case: Case, name: str) -> Check:
     if window.enforce_from is not None and case.now < window.enforce_from:
         requirement = replace(requirement, action=Action.WARN)
     if window.since is not None and case.now < window.since:
-        return _closed(requirement, name, f"counts only from {window.since:%Y-%m-%d %H:%M}Z")
+        return _closed(requirement, name, case, f"counts only from {window.since:%Y-%m-%d %H:%M}Z")
     if window.until is not None and case.now >= window.until:
-        return _closed(requirement, name, f"counted only until {window.until:%Y-%m-%d %H:%M}Z")
+        return _closed(requirement, name, case, f"counted only until {window.until:%Y-%m-%d %H:%M}Z")
     match requirement:
         case Signed():
-            return check_signed(requirement, case, name)
+            return excused(check_signed(requirement, case, name), case)
         case Attested():
-            return check_attested(requirement, case, name)
+            return excused(check_attested(requirement, case, name), case)
         case Verified():
-            return check_verified(requirement, case, name)
+            return excused(check_verified(requirement, case, name), case)
         case DigestIn():
-            return check_digest(requirement, case, name)
+            return excused(check_digest(requirement, case, name), case)
         case ChartIs():
             return check_chart(requirement, case, name)
         case All(of=of):
@@ -172,20 +173,23 @@ def _check(requirement: Requirement, case: Case, name: str) -> Check:
         case AnyOf(of=of):
             return any_of(name, _checks(of, case, name), action=requirement.action)
         case AtLeast(of=of):
-            return check_at_least(requirement, case, name, _checks(of, case, name))
+            return excused(check_at_least(requirement, case, name, _checks(of, case, name)), case)
 
 
 def _checks(requirements: Sequence[Requirement], case: Case, name: str) -> list[Check]:
     return [_check(item, case, f"{name}[{index}]") for index, item in enumerate(requirements)]
 
 
-def _closed(requirement: Requirement, name: str, reason: str) -> Check:
-    return Check(name=name, outcome=Result.FAILED, reason=f"this branch {reason}", code=codes.WINDOW_CLOSED, action=requirement.action)
+def _closed(requirement: Requirement, name: str, case: Case, reason: str) -> Check:
+    check = Check(name=name, outcome=Result.FAILED, reason=f"this branch {reason}", code=codes.WINDOW_CLOSED, action=requirement.action)
+    return excused(check, case)
 
 
 def _warnings(check: Check, facts: Facts) -> Iterator[str]:
     if check.action is Action.WARN and check.outcome is not Result.PASSED:
         yield f"{check.name}: {check.reason} (this rule only warns)"
+    if check.waived is not None:
+        yield f"{check.name}: {check.reason}; let pass by the exception {check.waived}"
     for child in check.children:
         yield from _warnings(child, facts)
     if check.name == "decision" and (facts.request.reference != asked_reference(facts) and asked_repository(facts)):
@@ -224,6 +228,7 @@ def _edges(policy: Policy, rule: Rule | None, facts: Facts) -> Iterator[datetime
             yield from (entry.expires for entry in requirement.entries)
     yield from (moment for entry in policy.trust for moment in (entry.not_before, entry.not_after) if moment is not None)
     yield from (root.as_of + root.max_age for root in policy.roots if root.as_of is not None and root.max_age is not None)
+    yield from (item.waiver.expires for item in policy.exceptions if rule is not None and item.rule == rule.name)
     for part in facts.parts:
         if part.facts is not None:
             selected = select_rule(policy, part.facts) if part.kind is PartKind.SUBCHART else rule

@@ -22,11 +22,12 @@ from verifier.model.context import CONTEXT_KEYS
 from verifier.model.digest import parse_digest
 from verifier.model.errors import MisuseError
 from verifier.policy.chart import read_chart, read_versions
-from verifier.policy.contents import read_images, read_subcharts, scope
+from verifier.policy.contents import read_images, read_subcharts, repository_of, scope
 from verifier.policy.directory import TOP, items_of, join
-from verifier.policy.document import API_VERSION, KIND, Denied, Policy, Rule, signers_of_summaries, walk
+from verifier.policy.document import API_VERSION, KIND, Denied, ExceptionSources, Policy, Rule, signers_of_summaries, walk
 from verifier.policy.document import Signed as SignedRequirement
-from verifier.policy.fields import Fields, fail, moment, one_of, sequence, text, texts
+from verifier.policy.exceptions import read_exceptions
+from verifier.policy.fields import Fields, fail, known, moment, one_of, sequence, text, texts
 from verifier.policy.identity import glob_or_exact
 from verifier.policy.index import ScopeIndex
 from verifier.policy.requirements import Names, digest_text, read_requirement
@@ -83,6 +84,7 @@ def _policy(node: Node, digest: str) -> Policy:
     top.get("default", one_of("deny"), "deny")
     trust, roots = read_trust(top)
     names = Names({entry.name: entry.kind for entry in trust})
+    sources, exceptions = top.get("exceptions", lambda inner: read_exceptions(inner, names), (ExceptionSources(), ()))
     policy = Policy(
         name=text(Fields(top.need("metadata"), "metadata", ("name",)).need("name")),
         digest=digest,
@@ -91,11 +93,21 @@ def _policy(node: Node, digest: str) -> Policy:
         baseline=top.get("baseline", lambda inner: tuple(read_requirement(item, names, top=True) for item in sequence(inner)), ()),
         deny=top.get("deny", lambda inner: tuple(_denied(item) for item in sequence(inner)), ()),
         rules=tuple(_rule(item, names) for item in sequence(top.need("rules"))),
+        exceptions=exceptions,
+        exception_sources=sources,
     )
     _check_unique(top.need("rules"), [rule.name for rule in policy.rules], "rule")
     _check_ties(top.need("rules"), policy.rules)
     _check_summaries(top, policy)
+    _check_exceptions(top, policy)
     return policy
+
+
+def _check_exceptions(top: Fields, policy: Policy) -> None:
+    rules = [rule.name for rule in policy.rules]
+    for item in policy.exceptions:
+        if item.rule not in rules:
+            fail(top.need("exceptions"), f"{item.place}: {item.rule[:80]!r} is no rule; {known(item.rule, rules)}")
 
 
 def _check_summaries(top: Fields, policy: Policy) -> None:
@@ -119,19 +131,12 @@ def _rule(node: Node, names: Names) -> Rule:
         require=require,
         chart=chart,
         context=fields.get("when", _context, ()),
-        origins=fields.get("origins", lambda inner: frozenset(_origin(item) for item in sequence(inner)), frozenset()),
+        origins=fields.get("origins", lambda inner: frozenset(repository_of(item) for item in sequence(inner)), frozenset()),
         channels=frozenset(fields.get("channels", texts, ())),
         subcharts=fields.optional("subcharts", read_subcharts),
         images=fields.optional("images", lambda inner: read_images(inner, names)),
         place=f"line {fields.node.line}",
     )
-
-
-def _origin(node: Node) -> str:
-    read = scope(node)
-    if not read.host or read.rank[0] != 2:
-        fail(node, "an origin is one repository: oci://HOST/PATH without wildcards")
-    return f"{read.host}/{'/'.join(read.segments)}"
 
 
 def _context(node: Node) -> tuple[tuple[str, frozenset[str]], ...]:

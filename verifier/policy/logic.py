@@ -9,8 +9,9 @@ from verifier.model.decision import Action, Check, Result
 
 
 def effective(check: Check) -> Result:
-    """What a check contributes to its parent: a failure that only warns does not stand in the way."""
-    return Result.PASSED if check.action is Action.WARN and check.outcome is not Result.SKIPPED else check.outcome
+    """What a check contributes to its parent: a failure that only warns, or that an exception lets pass, does not stand in the way."""
+    passes = check.waived is not None or (check.action is Action.WARN and check.outcome is not Result.SKIPPED)
+    return Result.PASSED if passes else check.outcome
 
 
 def all_of(name: str, children: Sequence[Check], *, action: Action = Action.ENFORCE) -> Check:
@@ -22,11 +23,17 @@ def all_of(name: str, children: Sequence[Check], *, action: Action = Action.ENFO
             return Check(name=name, outcome=outcome, reason=blocking.reason, code=blocking.code, action=action, children=tuple(children))
     if not children:
         return Check(name=name, outcome=Result.FAILED, reason="nothing is required, so nothing is proven", code=codes.REQUIREMENTS_FAILED)
-    return Check(name=name, outcome=Result.PASSED, reason=f"all {len(children)} hold", action=action, children=tuple(children))
+    waived = sum(child.waived is not None for child in children)
+    reason = f"all {len(children)} hold" if not waived else f"{len(children) - waived} of {len(children)} hold, {waived} let pass by exceptions"
+    return Check(name=name, outcome=Result.PASSED, reason=reason, action=action, children=tuple(children))
 
 
 def any_of(name: str, children: Sequence[Check], *, action: Action = Action.ENFORCE) -> Check:
     """Passed beats inconclusive beats failed; the reasons of all branches are kept."""
+    if not any(child.outcome is Result.PASSED for child in children):
+        waived = next((child for child in children if child.waived is not None), None)
+        if waived is not None:
+            return Check(name=name, outcome=Result.PASSED, reason=f"{waived.name} is let pass by an exception", action=action, children=tuple(children))
     for result in (Result.PASSED, Result.INCONCLUSIVE):
         found = next((child for child in children if child.outcome is result), None)
         if found is not None:

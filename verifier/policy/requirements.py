@@ -134,7 +134,7 @@ def _signed(node: Node, names: Names, place: str, common: tuple[Window, Action])
     fields = Fields(node, "signed", _SIGNED)
     extra = frozenset(Form(one_of("message")(item)) for item in fields.get("forms", sequence, ()))
     return Signed(
-        by=_by(fields, names),
+        by=by_names_of(fields, names),
         forms=DEFAULT_FORMS | extra,
         bind_repository=fields.optional("bind", one_of("repository")) is not None,
         expired_keys=_allowed(fields, "expiredKeys"),
@@ -145,7 +145,8 @@ def _signed(node: Node, names: Names, place: str, common: tuple[Window, Action])
     )
 
 
-def _by(fields: Fields, names: Names) -> tuple[str, ...]:
+def by_names_of(fields: Fields, names: Names) -> tuple[str, ...]:
+    """The trust names under `by`, each known and there once; raises YamlError."""
     node = fields.need("by")
     by = texts(node)
     for name in by:
@@ -168,7 +169,7 @@ def _check_no_keyring(fields: Fields, by: tuple[str, ...], names: Names, what: s
 
 def _attested(node: Node, names: Names, place: str, common: tuple[Window, Action]) -> Attested:
     fields = Fields(node, "attested", _ATTESTED)
-    by, written = _by(fields, names), text(fields.need("type"))
+    by, written = by_names_of(fields, names), text(fields.need("type"))
     uri = predicate_uri(written)
     if uri is None:
         fail(fields.need("type"), f"{written[:60]!r} is not a predicate type; write its URI or one of: {', '.join(TYPES)}")
@@ -193,7 +194,7 @@ def _attested(node: Node, names: Names, place: str, common: tuple[Window, Action
 
 def _verified(node: Node, names: Names, place: str, common: tuple[Window, Action]) -> Verified:
     fields = Fields(node, "verified", _VERIFIED)
-    by = _by(fields, names)
+    by = by_names_of(fields, names)
     _check_no_keyring(fields, by, names, "summaries")
     return Verified(
         by=by,

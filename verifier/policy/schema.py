@@ -7,6 +7,7 @@ from typing import Any
 from verifier.model.claim import CERTIFICATE_CLAIMS, SanType
 from verifier.model.context import CONTEXT_KEYS
 from verifier.policy.document import API_VERSION, KIND, ImageSource
+from verifier.policy.exceptions import WAIVABLE
 
 _TEXT = {"type": "string", "minLength": 1}
 _TIME = {"type": "string", "format": "date-time"}
@@ -29,6 +30,7 @@ def policy_schema() -> dict[str, Any]:
         baseline=_list({"$ref": "#/$defs/requirement"}),
         deny=_list(_deny()),
         rules=_list(_rule()),
+        exceptions={**_object((), by=_TEXTS, signed=_TEXTS, granted=_list(_exemption())), "minProperties": 1},
         default={"const": "deny"},
     )
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": f"{KIND} of verifier, version {API_VERSION}"}
@@ -69,6 +71,12 @@ def _deny() -> dict[str, Any]:
     return _object(
         (), digest=_DIGEST, name=_TEXT, versions=_TEXT, fingerprint=_FINGERPRINT, key=_DIGEST, identity=_TEXT, issuer=_TEXT, revokedAt=_TIME, reason=_TEXT
     )
+
+
+def _exemption() -> dict[str, Any]:
+    texts = dict.fromkeys(("rule", "owner", "reason", "ticket"), _TEXT)
+    which = {"repository": {"type": "string", "pattern": "^oci://"}, "digest": _DIGEST, "codes": _list({"enum": sorted(WAIVABLE)}), "expires": _TIME}
+    return _object((*texts, *which), **texts, **which)
 
 
 def _rule() -> dict[str, Any]:

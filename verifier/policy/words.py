@@ -22,6 +22,8 @@ from verifier.policy.document import (
     Denied,
     Dependencies,
     DigestIn,
+    ExceptionSources,
+    Exemption,
     Images,
     Policy,
     Requirement,
@@ -105,6 +107,18 @@ def deny_words(entry: Denied) -> str:
     issuer = f" of {entry.issuer}" if entry.issuer else ""
     since = f", from {_time(entry.revoked_at)}" if entry.revoked_at else ""
     return f"{entry.what}{issuer}{since}" + (f": {entry.reason}" if entry.reason else "")
+
+
+def exemption_words(item: Exemption) -> str:
+    """One exception: for what, and by whom."""
+    return f"oci://{item.repository}@{item.digest}, rule {item.rule!r}, {_any(sorted(item.codes))}: {item.waiver}"
+
+
+def source_words(sources: ExceptionSources) -> Iterator[str]:
+    """Whose signed exceptions count, and where they lie."""
+    if sources.by:
+        yield f"signed by {_any(sources.by)}"
+    yield from (f"in {name}" for name in sources.signed)
 
 
 def _heads(rule: Rule) -> Iterator[str]:

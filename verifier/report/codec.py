@@ -36,7 +36,7 @@ def encode(decision: Decision) -> dict[str, Any]:
         "claims": [_claim(claim) for claim in decision.claims],
         "rejections": [_rejection(rejection) for rejection in decision.rejections],
         "gaps": [_gap(gap) for gap in decision.gaps],
-        "exceptions": [],
+        "exceptions": [_exception(path, check) for path, check in decision.exceptions],
         "subcharts": decision.subcharts,
         "parts": [_part(part) for part in decision.parts],
         "warnings": list(decision.warnings),
@@ -96,8 +96,16 @@ def _check(check: Check) -> dict[str, Any]:
         "reason": check.reason,
         "code": check.code.name if check.code else None,
         "claims": list(check.claims),
+        "exception": check.waived.ticket if check.waived else None,
         "children": [_check(child) for child in check.children],
     }
+
+
+def _exception(path: str, check: Check) -> dict[str, Any]:
+    waiver = check.waived
+    assert waiver is not None
+    who = {"owner": waiver.owner, "reason": waiver.reason, "ticket": waiver.ticket, "expires": timestamp(waiver.expires), "grantedBy": waiver.granted_by}
+    return {"check": path, "code": check.code.name if check.code else None, **who}
 
 
 def _part(part: JudgedPart) -> dict[str, Any]:

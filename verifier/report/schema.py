@@ -38,7 +38,11 @@ def decision_schema() -> dict[str, Any]:
         claims=_array(_claim()),
         rejections=_array(_rejection()),
         gaps=_array(_object(kind=_TEXT, where=_TEXT, code=_code(), reason=_TEXT, retryAfter={"type": ["number", "null"]})),
-        exceptions=_array({}),
+        exceptions=_array(
+            _object(
+                check=_TEXT, code=_code(), owner=_TEXT, reason=_TEXT, ticket=_TEXT, expires={"type": "string", "format": "date-time"}, grantedBy=_MAYBE_TEXT
+            )
+        ),
         subcharts={"enum": ["none", "not judged", "judged", "partial"]},
         parts=_array(_part()),
         warnings=_array(_TEXT),
@@ -67,6 +71,11 @@ def _subchart() -> dict[str, Any]:
     return _object(digest=digest, declaredFrom=_MAYBE_TEXT, state={"enum": ["not judged", *PartState]}, problem=_MAYBE_TEXT, subcharts=_subcharts(), **texts)
 
 
+def _exception() -> dict[str, Any]:
+    expires = {"type": "string", "format": "date-time"}
+    return _object(check=_TEXT, code=_code(), owner=_TEXT, reason=_TEXT, ticket=_TEXT, expires=expires, grantedBy=_MAYBE_TEXT)
+
+
 def _part() -> dict[str, Any]:
     digest = {"anyOf": [_DIGEST, {"type": "null"}]}
     return _object(kind=_enum(PartKind), path=_TEXT, reference=_MAYBE_TEXT, digest=digest, state=_enum(PartState), code=_code(), reason=_TEXT)
@@ -80,6 +89,7 @@ def _check() -> dict[str, Any]:
         reason=_TEXT,
         code=_code(),
         claims=_array({"type": "integer", "minimum": 0}),
+        exception=_MAYBE_TEXT,
         children=_array({"$ref": "#/$defs/check"}),
     )
 

@@ -95,7 +95,8 @@ def _subcharts(items: Sequence[Subchart], above: str, states: Mapping[str, PartS
 
 def _check(check: Check, indent: int) -> Iterator[str]:
     warns = " (warns only)" if check.action is Action.WARN else ""
-    yield f"{' ' * indent}{_MARKS[check.outcome]} {safe(check.name)}: {safe(check.reason)}{_code(check.code)}{warns}"
+    passes = f" (let pass: {safe(check.waived.ticket)}, {safe(check.waived.owner)})" if check.waived is not None else ""
+    yield f"{' ' * indent}{_MARKS[check.outcome]} {safe(check.name)}: {safe(check.reason)}{_code(check.code)}{warns}{passes}"
     for child in check.children:
         yield from _check(child, indent + 2)
 

@@ -43,7 +43,7 @@ class Answered(Struct, frozen=True):
 def cache_key(reference: PinnedReference, context: Context, loaded: LoadedPolicy, unsafe: tuple[str, ...]) -> Key:
     """The key of one question under one policy snapshot."""
     name = (reference.registry, reference.repository, reference.tag, reference.was_pinned, reference.digest, reference.read_from)
-    return Key((*name, context, loaded.policy.digest, loaded.trust_digest, unsafe, __version__))
+    return Key((*name, context, loaded.policy.digest, loaded.trust_digest, loaded.policy.exceptions, unsafe, __version__))
 
 
 def ending(decision: Decision, now: datetime) -> datetime | None:

@@ -57,7 +57,7 @@ class Snapshots:
 
 def _look(files: tuple[Path, ...]) -> _State:
     """Of a directory each document counts, also one that is new or that did not load."""
-    inside = (inner for path in files if path.is_dir() for inner in sorted(path.glob("*.yaml")))
+    inside = (inner for path in files if path.is_dir() for inner in sorted((*path.glob("*.yaml"), *path.glob("*.json"))))
     return {path: _stat(path) for path in (*files, *inside)}
 
 

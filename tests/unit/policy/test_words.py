@@ -14,7 +14,7 @@ from tests.support.cli import run
 from tests.support.signers import pair
 from verifier.charts.version import parse_range, parse_version
 from verifier.model.claim import Clock, Form, SanType
-from verifier.model.decision import Action
+from verifier.model.decision import Action, Waiver
 from verifier.policy.difference import differences
 from verifier.policy.document import (
     All,
@@ -26,6 +26,8 @@ from verifier.policy.document import (
     Denied,
     Dependencies,
     DigestIn,
+    ExceptionSources,
+    Exemption,
     Images,
     ImageSource,
     Policy,
@@ -126,6 +128,13 @@ OTHER: dict[str, Any] = {
     "key": "sha256:4",
     "revoked_at": DAY,
     "how": How.REGEXP,
+    "repository": "x/b",
+    "rule": "other",
+    "codes": frozenset(("threshold",)),
+    "waiver": Waiver(owner="you", reason="because", ticket="T-2", expires=NIGHT),
+    "ticket": "T-3",
+    "granted_by": "a",
+    "signed": ("d",),
     "text": "other",
 }
 CHART = ChartIs(max_age=timedelta(days=3), name="web")
@@ -141,6 +150,9 @@ def in_trust(entry: TrustEntry) -> Policy:
 
 
 IDENTITY = Identity(issuer="https://i", san=Pattern(How.EXACT, "me"), san_type=SanType.URI)
+EXEMPTION = Exemption(
+    repository="x/a", digest="sha256:1", rule="r", codes=frozenset(("unsigned",)), waiver=Waiver(owner="me", reason="why", ticket="T-1", expires=DAY)
+)
 KEYLESS = TrustEntry(name="t", kind=TrustKind.KEYLESS, identity=IDENTITY)
 PLACES: dict[str, tuple[Struct, Any]] = {
     "signed": (Signed(by=("a",)), policy),
@@ -162,18 +174,21 @@ PLACES: dict[str, tuple[Struct, Any]] = {
     "identity": (IDENTITY, lambda identity: in_trust(replace(KEYLESS, identity=identity))),
     "pattern": (ONE, lambda pattern: in_trust(replace(KEYLESS, identity=replace(IDENTITY, san=pattern)))),
     "root": (RootEntry(name="r"), lambda root: policy(roots=(root,))),
+    "exception": (EXEMPTION, lambda item: policy(exceptions=(item,))),
+    "waiver": (EXEMPTION.waiver, lambda waiver: policy(exceptions=(replace(EXEMPTION, waiver=waiver),))),
+    "sources": (ExceptionSources(), lambda sources: policy(exception_sources=sources)),
     "deny by name": (Denied(name="web"), lambda entry: policy(deny=(entry,))),
     "baseline": (Signed(by=("a",)), lambda item: policy(baseline=(item,))),
 }
 # A deny entry says one thing: digest, fingerprint, key and identity never stand beside a name.
-APART = {("deny by name", name) for name in ("fingerprint", "key", "identity")}
+APART = {("deny by name", name) for name in ("fingerprint", "key", "identity")} | {("exception", "key")}  # which is the signer's own
 
 
 CASES = [
     pytest.param(name, field.name, id=f"{name}: {field.name}")
     for name, (value, _) in PLACES.items()
     for field in fields(type(value))
-    if field.name not in SILENT - ({"digest"} if name == "review" else set()) and (name, field.name) not in APART
+    if field.name not in SILENT - ({"digest"} if name in ("review", "exception") else set()) and (name, field.name) not in APART
 ]
 
 
