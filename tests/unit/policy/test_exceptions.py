@@ -293,7 +293,7 @@ def test_a_recording_keeps_it(here: tuple[str, str]) -> None:
 def test_by_somebody_who_may_not(here: tuple[str, str]) -> None:
     grant("ci.key")
     ran = verify(here[0])
-    assert (ran.status, "[exception-invalid]" in ran.err, "not signed by boss" in ran.err) == (2, True, True)
+    assert (ran.status, f"[{codes.EXCEPTION_INVALID.name}]" in ran.err, "not signed by boss" in ran.err) == (2, True, True)
 
 
 def test_a_key_outside_its_window(here: tuple[str, str]) -> None:
