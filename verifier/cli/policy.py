@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,8 +14,12 @@ from verifier.cli.main import report_error
 from verifier.cli.options import command_context, context_options, echo, read_reference
 from verifier.model.context import Facts, Request
 from verifier.model.errors import MisuseError
+from verifier.report.ci import LintResult, lint_sarif
 from verifier.report.text import safe
 from verifier.settings import load_settings
+
+if TYPE_CHECKING:
+    from verifier.operations.linting import Located
 
 
 @click.group()
@@ -27,24 +33,40 @@ policy.add_command(grant)
 
 @policy.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path())
-def lint(files: tuple[str, ...]) -> int:
-    """Check each policy as it would be loaded, trust files included; name the line of every mistake."""
-    from verifier.operations.policies import load
-    from verifier.policy.lint import lint as find_notes
+@click.option("-o", "--output", type=click.Choice(["text", "sarif"]), default="text", show_default=True)
+def lint(files: tuple[str, ...], output: str) -> int:
+    """Check each policy as it would be loaded, trust files included, and for what has let attackers through elsewhere.
 
-    status = 0
+    Exit codes: 0 nothing worse than a warning, 1 an error was found, 2 a policy does not load.
+    """
+    from verifier.operations.linting import lint_policy
+    from verifier.operations.policies import load
+    from verifier.policy.lint import Level
+
+    found: list[Located] = []
+    refused: list[MisuseError] = []
     for file in files:
         try:
             loaded = load(Path(file), load_settings(os.environ).roots)
         except MisuseError as error:
-            status = report_error(error)
+            refused.append(error)
             continue
-        notes = find_notes(loaded.policy)
-        for note in notes:
-            echo(f"{file}: note: {safe(note)}")
-        rules = len(loaded.policy.rules)
-        echo(f"{file}: valid: {rules} rule{'s' if rules != 1 else ''}, {len(loaded.policy.trust)} trust names, {loaded.policy.digest}")
-    return status
+        here = lint_policy(loaded, Path(file))
+        found += here
+        if output == "text":
+            for item in here:
+                echo(safe(str(item)))
+            rules = len(loaded.policy.rules)
+            echo(f"{file}: valid: {rules} rule{'s' if rules != 1 else ''}, {len(loaded.policy.trust)} trust names, {loaded.policy.digest}")
+    if output == "sarif":
+        echo(json.dumps(lint_sarif([_result(item) for item in found], refused), indent=2))
+    statuses = [report_error(error) for error in refused]
+    return max([*statuses, int(any(item.finding.level is Level.ERROR for item in found))])
+
+
+def _result(item: Located) -> LintResult:
+    finding = item.finding
+    return LintResult(name=finding.name, level=str(finding.level), message=f"{finding.why}; {finding.fix}", file=item.file, line=item.line, column=item.column)
 
 
 @policy.command()

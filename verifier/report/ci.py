@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
+
+from msgspec import Struct
 
 from verifier import __version__
 from verifier.model.codes import ALL
 from verifier.model.decision import Decision, Outcome
+from verifier.model.errors import MisuseError
 from verifier.report.text import safe
 
+_PLACE = re.compile(r"(.*):(\d+):(\d+)")
 _SARIF_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 
 
@@ -20,6 +25,38 @@ def sarif(decisions: Sequence[Decision]) -> dict[str, Any]:
     rules = [{"id": name, "shortDescription": {"text": ALL[name].advice}} for name in used]
     driver = {"name": "verifier", "version": __version__, "rules": rules}
     return {"$schema": _SARIF_SCHEMA, "version": "2.1.0", "runs": [{"tool": {"driver": driver}, "results": results}]}
+
+
+class LintResult(Struct, frozen=True, kw_only=True):
+    """A finding about a policy, for SARIF; `level` is one of SARIF's words."""
+
+    name: str
+    level: str
+    message: str
+    file: str
+    line: int = 1
+    column: int = 1
+
+
+def lint_sarif(found: Sequence[LintResult], refused: Sequence[MisuseError]) -> dict[str, Any]:
+    """One run with a result for each finding, and for each policy that does not load."""
+    results = [_lint_result(item) for item in (*found, *(_refused(error) for error in refused))]
+    rules = [{"id": name} for name in sorted({result["ruleId"] for result in results})]
+    driver = {"name": "verifier policy lint", "version": __version__, "rules": rules}
+    return {"$schema": _SARIF_SCHEMA, "version": "2.1.0", "runs": [{"tool": {"driver": driver}, "results": results}]}
+
+
+def _refused(error: MisuseError) -> LintResult:
+    """The error's place is `FILE:LINE:COLUMN` where it is in a document."""
+    match = _PLACE.fullmatch(error.where)
+    file, line, column = (match[1], int(match[2]), int(match[3])) if match else (error.where or "policy", 1, 1)
+    return LintResult(name=error.code.name, level="error", message=error.reason, file=file, line=line, column=column)
+
+
+def _lint_result(item: LintResult) -> dict[str, Any]:
+    region = {"startLine": item.line, "startColumn": item.column}
+    location = {"physicalLocation": {"artifactLocation": {"uri": item.file}, "region": region}}
+    return {"ruleId": item.name, "level": item.level, "message": {"text": item.message}, "locations": [location]}
 
 
 def github_annotation(decision: Decision) -> str:

@@ -14,7 +14,6 @@ from verifier.model.errors import MisuseError
 from verifier.policy.document import Policy
 from verifier.policy.engine import decide
 from verifier.policy.identity import How, Pattern
-from verifier.policy.lint import lint
 from verifier.policy.loader import load_policy
 
 GITHUB = "https://token.actions.githubusercontent.com"
@@ -257,9 +256,3 @@ def test_roots_that_nobody_names_are_not_read() -> None:
     loaded = policy(f"{ENTRY}, root: acme", top="roots: {acme: {trustedRoot: a.json}, other: {trustedRoot: b.json}}")
     assert [root.name for root in loaded.roots] == ["acme"]
     assert policy(ENTRY).roots[0].path is None
-
-
-def test_lint_says_what_a_pattern_lets_in() -> None:
-    wide = f'issuer: {GITHUB}, identity: "https://github.com/acme/**", sourceRepository: acme/charts'
-    assert any("any workflow and any ref" in note for note in lint(policy(wide)))
-    assert not any("any workflow" in note for note in lint(policy()))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from verifier.model.errors import MisuseError
-from verifier.policy.lint import lint
 from verifier.policy.loader import load_policy
 from verifier.policy.words import describe
 
@@ -257,16 +256,3 @@ def test_rules_that_differ_in_context_do_not_tie() -> None:
     words = "\n".join(line for rule in policy.rules for line in describe(policy, rule))
     assert "at least 1 distinct signers of" in words
     assert "environment is prod" in words
-
-
-@pytest.mark.parametrize(
-    "text, note",
-    [
-        (GOOD, "trust name 'ci' is used by no rule"),
-        (GOOD, "rollback"),
-        (changed("acme/*", "**"), "covers everything"),
-        (changed(f'fingerprints: ["{FPR}"]', "anyKey: true"), "whoever adds a key"),
-    ],
-)
-def test_lint_notes(text: str, note: str) -> None:
-    assert any(note in line for line in lint(load_policy(text.encode(), where="p.yaml")))
