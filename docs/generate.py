@@ -1,13 +1,16 @@
-"""Write the generated pages: codes.md, decision.schema.json, policy.schema.json. With --check, say which are stale."""
+"""Write the generated pages: codes.md, policy-reference.md and the schemas. With --check, say which are stale."""
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from verifier.model.codes import ALL, Family
-from verifier.policy.schema import policy_schema
+from verifier.policy.expression import VOCABULARY, Scope
+from verifier.policy.schema import objects, policy_schema
 from verifier.report.schema import decision_schema
 
 HERE = Path(__file__).parent
@@ -34,10 +37,68 @@ def codes_page() -> str:
     return "\n".join(lines)
 
 
+def _form(schema: dict[str, Any]) -> str:
+    """A value's form in a few words."""
+    if "$ref" in schema:
+        name = schema["$ref"].rpartition("/")[2]
+        return f"a [{name}](#{name})"
+    if "const" in schema:
+        return f"`{json.dumps(schema['const'])}`".replace('"', "")
+    if "enum" in schema:
+        return ", ".join(f"`{item}`" for item in schema["enum"])
+    for key in ("anyOf", "oneOf"):
+        if key in schema and "properties" not in schema:
+            return " or ".join(dict.fromkeys(_form(item) for item in schema[key]))
+    match schema.get("type"):
+        case "array":
+            return f"list of {_form(schema['items'])}"
+        case "object" if schema.get("properties"):
+            return "fields below"
+        case "object":
+            return "a mapping"
+        case "string" if schema.get("format") == "date-time":
+            return "a time (RFC 3339)"
+        case "string" if "pattern" in schema:
+            return f"text like `{schema['pattern']}`".replace("|", "\\|")
+        case "string":
+            return "text"
+        case kind:
+            return str(kind)
+
+
+def _table(place: str, schema: dict[str, Any]) -> Iterator[str]:
+    yield from [f"### {place}", "", "| field | value | needed | meaning |", "|---|---|---|---|"]
+    for field, inner in schema["properties"].items():
+        needed = "yes" if field in schema.get("required", ()) else ""
+        yield f"| `{field}` | {_form(inner)} | {needed} | {inner['description']} |"
+    yield ""
+
+
+def reference_page() -> str:
+    """Every field of a policy, and every name of an expression."""
+    schema = policy_schema()
+    lines = ["# Policy reference", "", "Every field, generated from the schema. What they mean together stands in [policy](policy.md).", ""]
+    merged: dict[str, dict[str, Any]] = {}
+    for place, inner in objects(schema):  # a trust name holds one of several kinds: one table for all of them
+        known = merged.setdefault(place, {"properties": {}, "required": inner.get("required", ())})
+        known["required"] = set(known["required"]) & set(inner.get("required", ()))
+        known["properties"].update(inner["properties"])
+    lines += [line for place, inner in merged.items() if not place.endswith(".claims") for line in _table(place, inner)]
+    lines += ["## Expressions", "", "| name | type | where | what it is |", "|---|---|---|---|"]
+    seen: set[str] = set()
+    for scope, where in ((Scope.CHART, "everywhere"), (Scope.SIGNATURE, "in `signed` and `attested`"), (Scope.PREDICATE, "in `attested`")):
+        for name, (kind, what) in VOCABULARY[scope].items():
+            if name not in seen:
+                lines.append(f"| `{name}` | {kind} | {where} | {what} |")
+                seen.add(name)
+    return "\n".join([*lines, ""])
+
+
 def pages() -> dict[str, str]:
     """File name -> content."""
     return {
         "codes.md": codes_page(),
+        "policy-reference.md": reference_page(),
         "decision.schema.json": json.dumps(decision_schema(), indent=2) + "\n",
         "policy.schema.json": json.dumps(policy_schema(), indent=2) + "\n",
     }

@@ -30,6 +30,7 @@ SEAMS = {
     "sigstore": {"schemes/sigstore/keyless.py"},
     "tuf": {"schemes/sigstore/tuf.py"},
     "re2": {"policy/identity.py"},
+    "cel_expr_python": {"policy/expression.py"},
     "nacl": {"signers"},
     "boto3": {"signers/aws.py"},
     "botocore": {"signers/aws.py"},

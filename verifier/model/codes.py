@@ -197,6 +197,11 @@ IMAGE_REFUSED = _failed(
     "image-refused", "The chart names an image that the rule does not allow: pin it by digest, take it from a listed repository, or correct its name."
 )
 
+EXPRESSION_FALSE = _failed("expression-false", "The policy's expression, which is named, does not hold for this chart or signature.")
+EXPRESSION_ERROR = _failed(
+    "expression-error", "The expression reads what is not there, or takes too many steps; guard it with has(...) or `in`. It never passes by an error."
+)
+
 # Inconclusive: we could not tell.
 NOT_FOUND = _inconclusive("not-found", "The chart, its tag or its repository is not there; check the spelling and that you may read it.")
 UNAUTHORIZED = _inconclusive("unauthorized", "The registry wants credentials: run `helm registry login HOST`, or check that they are current.")

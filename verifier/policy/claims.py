@@ -24,7 +24,7 @@ from verifier.model.claim import Attestation, CertificateSigner, Claim, Signatur
 from verifier.model.codes import Code
 from verifier.model.decision import Check, Result
 from verifier.policy.case import Case
-from verifier.policy.document import By, Policy, TrustEntry
+from verifier.policy.document import Attested, By, Policy, Signed, TrustEntry
 from verifier.policy.identity import mismatch
 
 Problem = tuple[Code, str]
@@ -119,6 +119,15 @@ def _near_misses(requirement: By, case: Case, kind: type[Signature | Attestation
 def claim_problem(claim: Claim, requirement: By, case: Case) -> Problem | None:
     """2 and 3: why a claim under one of the requirement's names does not count all the same; None if it does."""
     return _repository_problem(claim, requirement, case) or key_problem(claim, requirement, case.policy, case.now)
+
+
+def expression_problem(claim: Claim, requirement: Signed | Attested, case: Case) -> Problem | None:
+    """Why the requirement's expression does not hold for a claim; None if it does, or if there is none."""
+    if requirement.expr is None:
+        return None
+    from verifier.policy.expression import claim_expression
+
+    return claim_expression(requirement, claim, case)
 
 
 def _repository_problem(claim: Claim, requirement: By, case: Case) -> Problem | None:  # 2

@@ -106,6 +106,7 @@ class Signed(By, frozen=True, kw_only=True):
     """A signature in one of these forms."""
 
     forms: frozenset[Form] = DEFAULT_FORMS
+    expr: str | None = None
 
 
 class BuildConditions(Struct, frozen=True, kw_only=True):
@@ -121,11 +122,38 @@ class BuildConditions(Struct, frozen=True, kw_only=True):
     other_parameters: bool = False
 
 
+class ScanConditions(Struct, frozen=True, kw_only=True):
+    """What a vulnerability scan must say; `none` are severities, `accepted` ids that do not matter."""
+
+    none: frozenset[str] = frozenset()
+    accepted: frozenset[str] = frozenset()
+    scanner: Pattern | None = None
+    max_age: timedelta | None = None
+
+
+class PackageConditions(Struct, frozen=True, kw_only=True):
+    """What a bill of materials must not hold."""
+
+    none: tuple[Pattern, ...] = ()
+    licenses: tuple[Pattern, ...] = ()
+
+
+class PredicateConditions(Struct, frozen=True, kw_only=True):
+    """What a predicate must say, beside build provenance; None and nothing ask nothing."""
+
+    scan: ScanConditions | None = None
+    packages: PackageConditions | None = None
+    statuses: frozenset[str] = frozenset()
+    fields: tuple[tuple[str, Pattern], ...] = ()
+
+
 class Attested(By, frozen=True, kw_only=True):
-    """An attestation of exactly this predicate type; `build` holds conditions on provenance."""
+    """An attestation of exactly this predicate type; `build` holds conditions on provenance, `conditions` those on other predicates."""
 
     predicate_type: str
     build: BuildConditions | None = None
+    conditions: PredicateConditions | None = None
+    expr: str | None = None
 
 
 class Verified(By, frozen=True, kw_only=True):
@@ -178,6 +206,12 @@ class ChartIs(Common, frozen=True, kw_only=True):
     dependencies: Dependencies | None = None
 
 
+class Expr(Common, frozen=True, kw_only=True):
+    """An expression in CEL about chart and request; see `expression`."""
+
+    text: str
+
+
 class All(Common, frozen=True, kw_only=True):
     """Every one of `of`."""
 
@@ -197,7 +231,7 @@ class AtLeast(Common, frozen=True, kw_only=True):
     of: tuple[Requirement, ...]
 
 
-Requirement = Signed | Attested | Verified | DigestIn | ChartIs | All | AnyOf | AtLeast
+Requirement = Signed | Attested | Verified | DigestIn | ChartIs | Expr | All | AnyOf | AtLeast
 
 
 class Subcharts(Struct, frozen=True, kw_only=True):
@@ -319,7 +353,7 @@ def walk(requirement: Requirement) -> Iterator[Requirement]:
         case All(of=of) | AnyOf(of=of) | AtLeast(of=of):
             for child in of:
                 yield from walk(child)
-        case Signed() | Attested() | Verified() | DigestIn() | ChartIs():
+        case Signed() | Attested() | Verified() | DigestIn() | ChartIs() | Expr():
             return
 
 

@@ -36,6 +36,7 @@ from verifier.policy.document import (
     Attested,
     ChartIs,
     DigestIn,
+    Expr,
     Images,
     Policy,
     Requirement,
@@ -47,6 +48,7 @@ from verifier.policy.document import (
 from verifier.policy.exceptions import excused, excused_part
 from verifier.policy.logic import all_of, any_of
 from verifier.policy.parts import join, judge_images, judge_subcharts
+from verifier.policy.predicates import scan_ends
 from verifier.policy.select import Selection, select_rule
 from verifier.policy.signatures import check_at_least, check_signed
 from verifier.policy.verified import check_verified, ends
@@ -158,14 +160,6 @@ def _check(requirement: Requirement, case: Case, name: str) -> Check:
     if window.until is not None and case.now >= window.until:
         return _closed(requirement, name, case, f"counted only until {window.until:%Y-%m-%d %H:%M}Z")
     match requirement:
-        case Signed():
-            return excused(check_signed(requirement, case, name), case)
-        case Attested():
-            return excused(check_attested(requirement, case, name), case)
-        case Verified():
-            return excused(check_verified(requirement, case, name), case)
-        case DigestIn():
-            return excused(check_digest(requirement, case, name), case)
         case ChartIs():
             return check_chart(requirement, case, name)
         case All(of=of):
@@ -174,6 +168,24 @@ def _check(requirement: Requirement, case: Case, name: str) -> Check:
             return any_of(name, _checks(of, case, name), action=requirement.action)
         case AtLeast(of=of):
             return excused(check_at_least(requirement, case, name, _checks(of, case, name)), case)
+        case Signed() | Attested() | Verified() | DigestIn() | Expr():
+            return excused(_leaf(requirement, case, name), case)
+
+
+def _leaf(requirement: Signed | Attested | Verified | DigestIn | Expr, case: Case, name: str) -> Check:
+    match requirement:
+        case Signed():
+            return check_signed(requirement, case, name)
+        case Attested():
+            return check_attested(requirement, case, name)
+        case Verified():
+            return check_verified(requirement, case, name)
+        case DigestIn():
+            return check_digest(requirement, case, name)
+        case Expr():
+            from verifier.policy.expression import check_expression  # the extra `cel`
+
+            return check_expression(requirement, case, name)
 
 
 def _checks(requirements: Sequence[Requirement], case: Case, name: str) -> list[Check]:
@@ -224,6 +236,8 @@ def _edges(policy: Policy, rule: Rule | None, facts: Facts) -> Iterator[datetime
         yield from requirement.window.edges
         if isinstance(requirement, Verified):
             yield from (moment for claim in facts.claims for moment in ends(requirement, claim))
+        if isinstance(requirement, Attested):
+            yield from (moment for claim in facts.claims for moment in scan_ends(requirement, claim))
         if isinstance(requirement, DigestIn):
             yield from (entry.expires for entry in requirement.entries)
     yield from (moment for entry in policy.trust for moment in (entry.not_before, entry.not_after) if moment is not None)

@@ -54,6 +54,7 @@ _WAIVABLE = (
     codes.SUBCHART_UNPACKED,
     codes.SUBCHART_UNJUDGED,
     codes.IMAGE_REFUSED,
+    codes.EXPRESSION_FALSE,
 )
 _OF_PARTS = (codes.SUBCHART_UNPACKED, codes.SUBCHART_UNJUDGED, codes.IMAGE_REFUSED)
 WAIVABLE = frozenset(code.name for code in _WAIVABLE)  # 2

@@ -24,6 +24,7 @@ from verifier.policy.document import (
     By,
     ChartIs,
     DigestIn,
+    Expr,
     Policy,
     Requirement,
     Rule,
@@ -177,7 +178,7 @@ def _proves(requirement: Requirement) -> bool:
     match requirement:
         case Signed() | Attested() | Verified() | DigestIn() | AtLeast():
             return True
-        case ChartIs():
+        case ChartIs() | Expr():
             return False
         case All(of=of):
             return any(_proves(item) for item in of)

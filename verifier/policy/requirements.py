@@ -22,6 +22,7 @@ from verifier.policy.document import (
     BuildConditions,
     ChartIs,
     DigestIn,
+    Expr,
     Requirement,
     ReviewedDigest,
     Signed,
@@ -32,12 +33,13 @@ from verifier.policy.document import (
 )
 from verifier.policy.fields import Fields, duration, fail, known, moment, named, one_of, pattern, positive, sequence, text, texts
 from verifier.policy.identity import Pattern
+from verifier.policy.predicates import KEYS, read_conditions
 
-_KINDS = ("signed", "attested", "verified", "digest", "chart", "all", "any", "atLeast")
+_KINDS = ("signed", "attested", "verified", "digest", "chart", "expr", "all", "any", "atLeast")
 _COMMON = ("since", "until", "enforceFrom", "action")
-_SIGNED = ("by", "forms", "bind", "expiredKeys", "retiredKeys")
+_SIGNED = ("by", "forms", "bind", "expiredKeys", "retiredKeys", "expr")
 _BUILD = ("builder", "buildType", "sourceRepository", "ref", "parameters", "otherParameters")
-_ATTESTED = ("type", "by", "bind", "expiredKeys", "retiredKeys", *_BUILD)
+_ATTESTED = ("type", "by", "bind", "expiredKeys", "retiredKeys", "expr", *KEYS, *_BUILD)
 _VERIFIED = ("by", "verifier", "maxAge", "policies", "trusts", "rules")
 _REVIEWED = ("digest", "owner", "reason", "expires")
 _MAX_DEPTH = 10
@@ -67,8 +69,9 @@ def read_image_requirement(node: Node, names: Names) -> Requirement:
     """What an image must meet: the same tree without conditions on charts, and where every failure counts."""
     requirement = _read(node, names, _Place(path="images.require", actionable=False))
     for inner in walk(requirement):
-        if isinstance(inner, ChartIs | Verified):
-            fail(node, f"an image is no chart: {'chart' if isinstance(inner, ChartIs) else 'verified'} says nothing of it")
+        if isinstance(inner, ChartIs | Verified | Expr) or (isinstance(inner, Signed | Attested) and inner.expr is not None):
+            what = {"ChartIs": "chart", "Verified": "verified"}.get(type(inner).__name__, "expr")
+            fail(node, f"an image is no chart: {what} says nothing of it")
     return requirement
 
 
@@ -101,6 +104,8 @@ def _read(node: Node, names: Names, place: _Place) -> Requirement:
             return DigestIn(entries=_reviewed(inner), place=here, window=window, action=action)
         case "chart":
             return read_chart(inner, place=f"{place.path}.chart", window=window, action=action)
+        case "expr":
+            return Expr(text=_expression(inner, "chart"), place=here, window=window, action=action)
         case "all":
             of = _children(inner, names, _Place(path=here, depth=place.depth + 1, optional=place.optional, actionable=place.actionable and place.depth == 0))
             return All(of=of, place=here, window=window, action=action)
@@ -136,6 +141,7 @@ def _signed(node: Node, names: Names, place: str, common: tuple[Window, Action])
     return Signed(
         by=by_names_of(fields, names),
         forms=DEFAULT_FORMS | extra,
+        expr=fields.optional("expr", lambda inner: _expression(inner, "signature")),
         bind_repository=fields.optional("bind", one_of("repository")) is not None,
         expired_keys=_allowed(fields, "expiredKeys"),
         retired_keys=_allowed(fields, "retiredKeys"),
@@ -183,6 +189,8 @@ def _attested(node: Node, names: Names, place: str, common: tuple[Window, Action
         by=by,
         predicate_type=uri,
         build=_build(fields) if conditions else None,
+        conditions=read_conditions(fields, uri),
+        expr=fields.optional("expr", lambda inner: _expression(inner, "predicate")),
         bind_repository=fields.optional("bind", one_of("repository")) is not None,
         expired_keys=_allowed(fields, "expiredKeys"),
         retired_keys=_allowed(fields, "retiredKeys"),
@@ -207,6 +215,18 @@ def _verified(node: Node, names: Names, place: str, common: tuple[Window, Action
         window=common[0],
         action=common[1],
     )
+
+
+def _expression(node: Node, scope: str) -> str:
+    """An expression that compiles; without the extra the policy does not load."""
+    from verifier.policy.expression import Scope, compile_expression  # most policies have none
+
+    written = text(node)
+    try:
+        compile_expression(written, Scope(scope))
+    except ValueError as error:
+        fail(node, f"the expression, at {error}")
+    return written
 
 
 def _build(fields: Fields) -> BuildConditions:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
+from verifier.attest.findings import SEVERITIES, VEX_STATUSES
 from verifier.model.claim import CERTIFICATE_CLAIMS, SanType
 from verifier.model.context import CONTEXT_KEYS
 from verifier.policy.document import API_VERSION, KIND, ImageSource
 from verifier.policy.exceptions import WAIVABLE
+from verifier.policy.meanings import MEANINGS
 
 _TEXT = {"type": "string", "minLength": 1}
+_EXPR = {"type": "string", "minLength": 1, "maxLength": 2_048}
 _TIME = {"type": "string", "format": "date-time"}
 _TRUE, _FALSE = {"const": True}, {"const": False}
 _DIGEST = {"type": "string", "pattern": "^sha(256:[0-9a-f]{64}|512:[0-9a-f]{128})$"}
@@ -34,7 +38,27 @@ def policy_schema() -> dict[str, Any]:
         default={"const": "deny"},
     )
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": f"{KIND} of verifier, version {API_VERSION}"}
-    return {**head, **top, "$defs": {"requirement": _requirement(), "chart": _chart()}}
+    schema = {**head, **top, "$defs": {"requirement": _requirement(), "chart": _chart()}}
+    for place, inner in objects(schema):
+        for field, value in inner["properties"].items():
+            inner["properties"][field] = {**value, "description": MEANINGS[f"{place}.{field}"]}
+    return schema
+
+
+def objects(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every object with fields, by its place: `rules.images`, and `requirement` and `chart` for what stands in several places."""
+    yield from _objects("policy", schema)
+    for name, inner in schema["$defs"].items():
+        yield from _objects(name, inner)
+
+
+def _objects(place: str, schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    yield place, schema
+    for field, value in list(schema["properties"].items()):
+        for below in (value, value.get("items"), value.get("additionalProperties")):
+            for one in [below, *below.get("oneOf", ())] if isinstance(below, dict) else ():
+                if "properties" in one:
+                    yield from _objects(f"{place}.{field}" if place != "policy" else field, one)
 
 
 def _openpgp() -> dict[str, Any]:
@@ -109,9 +133,9 @@ def _requirement() -> dict[str, Any]:
     several = _list({"$ref": "#/$defs/requirement"})
     reviewed = _object(("digest", "owner", "reason", "expires"), digest=_DIGEST, owner=_TEXT, reason=_TEXT, expires=_TIME)
     allow = {"enum": ["allow", "deny"]}
-    signed = _object(("by",), by=_TEXTS, forms=_list({"const": "message"}), bind={"const": "repository"}, expiredKeys=allow, retiredKeys=allow)
+    signed = _object(("by",), by=_TEXTS, forms=_list({"const": "message"}), bind={"const": "repository"}, expiredKeys=allow, retiredKeys=allow, expr=_EXPR)
     build = {"builder": _TEXT, "buildType": _TEXT, "sourceRepository": _TEXT, "ref": _TEXT, "parameters": {"type": "object", "additionalProperties": _TEXT}}
-    more = {"bind": {"const": "repository"}, "expiredKeys": allow, "retiredKeys": allow, "otherParameters": {"const": "allow"}}
+    more = {"bind": {"const": "repository"}, "expiredKeys": allow, "retiredKeys": allow, "otherParameters": {"const": "allow"}, "expr": _EXPR, **_predicates()}
     summary = _object(
         ("by", "verifier", "maxAge", "policies", "trusts"),
         by=_TEXTS,
@@ -127,12 +151,23 @@ def _requirement() -> dict[str, Any]:
         "attested": _object(("type", "by"), type=_TEXT, by=_TEXTS, **build, **more),
         "digest": _object(("in",), **{"in": _list(reviewed)}),
         "chart": {"$ref": "#/$defs/chart"},
+        "expr": _EXPR,
         "all": several,
         "any": several,
         "atLeast": _object(("count", "of"), count={"type": "integer", "minimum": 1}, of=several),
     }
     common = {"since": _TIME, "until": _TIME, "enforceFrom": _TIME, "action": {"enum": ["enforce", "warn"]}}
     return {**_object((), **kinds, **common), "oneOf": [{"required": [kind]} for kind in kinds]}
+
+
+def _predicates() -> dict[str, Any]:
+    severities, statuses = (_list({"enum": list(words)}) for words in (SEVERITIES, VEX_STATUSES))
+    return {
+        "vulnerabilities": {**_object((), none=severities, accepted=_TEXTS, scanner=_TEXT, maxAge=_DURATION), "minProperties": 1},
+        "packages": {**_object((), none=_list(_TEXT), licenses=_object(("none",), none=_list(_TEXT))), "minProperties": 1},
+        "statuses": _object(("none",), none=statuses),
+        "fields": {"type": "object", "additionalProperties": _TEXT, "minProperties": 1},
+    }
 
 
 def _chart() -> dict[str, Any]:

@@ -4,7 +4,8 @@ A claim counts for a `signed` requirement when
 
 1. it is a signature in a form that the requirement takes (semantics 8),
 2. it verifies under one of the trust names, and repository, key, log and root allow it (claims.claim_problem),
-3. it is not older than the rule's `maxAge`, by a clock that the rule believes.
+3. it is not older than the rule's `maxAge`, by a clock that the rule believes,
+4. the requirement's own expression holds for it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from verifier.model import codes
 from verifier.model.claim import CertificateSigner, Claim, OpenPGPSigner, Signature
 from verifier.model.decision import Check, Result
 from verifier.policy.case import Case
-from verifier.policy.claims import Problem, Wanted, by_names, claim_problem, judge, named
+from verifier.policy.claims import Problem, Wanted, by_names, claim_problem, expression_problem, judge, named
 from verifier.policy.document import AtLeast, Signed
 
 
@@ -55,7 +56,7 @@ def _candidate(claim: Claim, requirement: Signed) -> bool:
 
 
 def _problem(claim: Claim, requirement: Signed, case: Case) -> Problem | None:
-    return claim_problem(claim, requirement, case) or _age_problem(claim, case)
+    return claim_problem(claim, requirement, case) or _age_problem(claim, case) or expression_problem(claim, requirement, case)
 
 
 def _age_problem(claim: Claim, case: Case) -> Problem | None:  # 3

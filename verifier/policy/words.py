@@ -24,8 +24,10 @@ from verifier.policy.document import (
     DigestIn,
     ExceptionSources,
     Exemption,
+    Expr,
     Images,
     Policy,
+    PredicateConditions,
     Requirement,
     RootEntry,
     Rule,
@@ -56,9 +58,10 @@ def words(requirement: Requirement, indent: str = "") -> Iterator[str]:
     notes = _common(requirement)
     match requirement:
         case Signed():
-            yield f"{indent}signed by {_any(requirement.by)}{_by(requirement)}{_forms(requirement)}{notes}"
+            yield f"{indent}signed by {_any(requirement.by)}{_by(requirement)}{_forms(requirement)}{_expr(requirement.expr)}{notes}"
         case Attested():
-            yield f"{indent}attested {requirement.predicate_type} by {_any(requirement.by)}{_by(requirement)}{_build(requirement.build)}{notes}"
+            said = f"{_by(requirement)}{_build(requirement.build)}{_conditions(requirement.conditions)}{_expr(requirement.expr)}"
+            yield f"{indent}attested {requirement.predicate_type} by {_any(requirement.by)}{said}{notes}"
         case Verified():
             yield f"{indent}verified by {requirement.verifier}, signed by {_any(requirement.by)}{_by(requirement)}{_summary(requirement)}{notes}"
         case DigestIn():
@@ -67,6 +70,8 @@ def words(requirement: Requirement, indent: str = "") -> Iterator[str]:
                 yield f"{indent}  {entry.digest}, by {entry.owner} until {_time(entry.expires)}: {entry.reason}"
         case ChartIs():
             yield f"{indent}the chart itself: {_chart(requirement)}{notes}"
+        case Expr(text=text):
+            yield f"{indent}the expression {text}{notes}"
         case All(of=of):
             yield f"{indent}all of{notes}:"
             yield from _below(of, indent)
@@ -173,6 +178,10 @@ def _by(requirement: By) -> str:
     return said + (", retired keys too" if requirement.retired_keys else "")
 
 
+def _expr(text: str | None) -> str:
+    return f", where {text}" if text is not None else ""
+
+
 def _forms(requirement: Signed) -> str:
     more = sorted(requirement.forms - DEFAULT_FORMS)
     less = sorted(DEFAULT_FORMS - requirement.forms)
@@ -189,6 +198,23 @@ def _build(build: BuildConditions | None) -> str:
         "source": build.source_repository,
         "ref": build.ref and _pattern(build.ref),
         "parameters": None if parameters is None else f"({parameters}){' and others' if build.other_parameters else ''}",
+    }
+    return f", {_list(parts)}"
+
+
+def _conditions(wanted: PredicateConditions | None) -> str:
+    if wanted is None:
+        return ""
+    scan, packages = wanted.scan, wanted.packages
+    parts = {
+        "no vulnerability of": ", ".join(sorted(scan.none)) or None if scan else None,
+        "but": ", ".join(sorted(scan.accepted)) or None if scan else None,
+        "scanner": scan.scanner and _pattern(scan.scanner) if scan else None,
+        "scanned within": f"{scan.max_age.total_seconds():.0f} s" if scan and scan.max_age else None,
+        "no package": ", ".join(map(_pattern, packages.none)) or None if packages else None,
+        "no license": ", ".join(map(_pattern, packages.licenses)) or None if packages else None,
+        "no status": ", ".join(sorted(wanted.statuses)) or None,
+        "fields": ", ".join(f"{path} {_pattern(pattern)}" for path, pattern in wanted.fields) or None,
     }
     return f", {_list(parts)}"
 

@@ -28,12 +28,16 @@ from verifier.policy.document import (
     DigestIn,
     ExceptionSources,
     Exemption,
+    Expr,
     Images,
     ImageSource,
+    PackageConditions,
     Policy,
+    PredicateConditions,
     ReviewedDigest,
     RootEntry,
     Rule,
+    ScanConditions,
     Signed,
     Subcharts,
     TrustEntry,
@@ -60,6 +64,16 @@ OTHER: dict[str, Any] = {
     "forms": frozenset((Form.STATEMENT, Form.MESSAGE)),
     "window": Window(since=DAY),
     "action": Action.WARN,
+    "expr": "now > now",
+    "conditions": PredicateConditions(statuses=frozenset(("fixed",))),
+    "scan": ScanConditions(none=frozenset(("low",))),
+    "packages": PackageConditions(none=(ONE,)),
+    "statuses": frozenset(("affected",)),
+    "fields": (("a.b", ONE),),
+    "none": ("x",),
+    "accepted": frozenset(("CVE-1",)),
+    "scanner": TWO,
+    "licenses": (ONE,),
     "predicate_type": "https://other",
     "build": BuildConditions(builder=TWO),
     "builder": TWO,
@@ -158,6 +172,9 @@ PLACES: dict[str, tuple[Struct, Any]] = {
     "signed": (Signed(by=("a",)), policy),
     "attested": (Attested(by=("a",), predicate_type="https://t"), policy),
     "build": (BuildConditions(parameters=()), lambda build: policy(Attested(by=("a",), predicate_type="https://t", build=build))),
+    "conditions": (PredicateConditions(), lambda wanted: policy(Attested(by=("a",), predicate_type="https://t", conditions=wanted))),
+    "scan": (ScanConditions(), lambda scan: policy(Attested(by=("a",), predicate_type="https://t", conditions=PredicateConditions(scan=scan)))),
+    "packages": (PackageConditions(), lambda found: policy(Attested(by=("a",), predicate_type="https://t", conditions=PredicateConditions(packages=found)))),
     "verified": (Verified(by=("a",), verifier="https://v", max_age=timedelta(1), policies=frozenset(("sha256:1",)), trusts=frozenset()), policy),
     "digest": (DigestIn(entries=()), policy),
     "review": (ReviewedDigest(digest="sha256:1", owner="me", reason="why", expires=DAY), lambda entry: policy(DigestIn(entries=(entry,)))),
@@ -165,6 +182,7 @@ PLACES: dict[str, tuple[Struct, Any]] = {
     "dependencies": (Dependencies(scopes=()), lambda wanted: policy(ChartIs(dependencies=wanted))),
     "all": (All(of=(Signed(by=("a",)),)), policy),
     "any": (AnyOf(of=(Signed(by=("a",)),)), policy),
+    "expr": (Expr(text="true"), policy),
     "atLeast": (AtLeast(count=1, of=(Signed(by=("a",)),)), policy),
     "window": (Window(), lambda window: policy(Signed(by=("a",), window=window))),
     "rule": (policy().rules[0], lambda rule: policy(rules=(rule,))),
@@ -195,7 +213,7 @@ CASES = [
 @pytest.mark.parametrize("name, field", CASES)
 def test_each_field_is_said(name: str, field: str) -> None:
     value, place = PLACES[name]
-    other = "sha256:8" if field == "digest" else OTHER[field]
+    other = "sha256:8" if field == "digest" else (ONE,) if (name, field) == ("packages", "none") else OTHER[field]
     changed = replace(value, **{field: other})
     assert changed != value, "the table must hold another value"
     assert list(differences(place(value), place(value))) == []
