@@ -166,3 +166,22 @@ def run_replay(recordings: tuple[str, ...], path: str | None, at: str | None) ->
             echo(f"  {safe(line)}")
         status = max(status, int(bool(lines)))
     return status
+
+
+@policy.command("import")
+@click.argument("files", nargs=-1, required=True, type=click.Path(dir_okay=False))
+@click.option("--charts", multiple=True, metavar="SCOPE", help="With a keyring: which charts it is for (oci://HOST/PATH/*).")
+@click.option("--name", default="imported", show_default=True, help="The policy's name.")
+def import_files(files: tuple[str, ...], charts: tuple[str, ...], name: str) -> int:
+    """Print a policy made of other programs' files, and on stderr what could not be carried over.
+
+    FILES are read together: ClusterImagePolicy, Kyverno's verifyImages, notation's trust policy, Flux and Sveltos objects with the secrets that they
+    name, or a Helm keyring. What is printed is never wider than what was there.
+    """
+    from verifier.operations.importing import import_policy
+
+    imported = import_policy([Path(file) for file in files], charts, name)
+    for note in imported.notes:
+        echo(f"verifier: to be looked at: {safe(note)}", err=True)
+    echo(imported.document.rstrip())
+    return 0
