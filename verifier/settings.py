@@ -18,7 +18,13 @@ from verifier.model import codes
 from verifier.model.errors import MisuseError
 
 SYSTEM_FILE = Path("/etc/verifier/verifier.yaml")
-_KEYS = {"policy": "VERIFIER_POLICY", "registryConfig": "VERIFIER_REGISTRY_CONFIG", "caFile": "VERIFIER_CA_FILE", "helm": "VERIFIER_HELM"}
+_KEYS = {
+    "policy": "VERIFIER_POLICY",
+    "registryConfig": "VERIFIER_REGISTRY_CONFIG",
+    "caFile": "VERIFIER_CA_FILE",
+    "helm": "VERIFIER_HELM",
+    "policyTrust": "VERIFIER_POLICY_TRUST",
+}
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -28,7 +34,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     registry_config: str | None = None
     ca_file: str | None = None
     helm: str = "helm"
+    policy_trust: str | None = None
     roots: Path
+    policies: Path
 
 
 def load_settings(environment: Mapping[str, str], files: tuple[Path, ...] | None = None) -> Settings:
@@ -42,7 +50,9 @@ def load_settings(environment: Mapping[str, str], files: tuple[Path, ...] | None
         registry_config=values.get("registryConfig"),
         ca_file=values.get("caFile"),
         helm=values.get("helm") or shutil.which("helm", path=environment.get("PATH", "")) or "helm",
+        policy_trust=values.get("policyTrust"),
         roots=_roots(environment),
+        policies=_data(environment) / "policies",
     )
 
 
@@ -50,8 +60,13 @@ def _roots(environment: Mapping[str, str]) -> Path:
     """Where `verifier trust update` stores what it fetched."""
     if environment.get("VERIFIER_ROOTS"):
         return Path(environment["VERIFIER_ROOTS"])
+    return _data(environment) / "roots"
+
+
+def _data(environment: Mapping[str, str]) -> Path:
+    """Where what was fetched is kept: roots, and policies from registries."""
     home = Path(environment.get("HOME") or "/")
-    return Path(environment.get("XDG_DATA_HOME") or home / ".local" / "share") / "verifier" / "roots"
+    return Path(environment.get("XDG_DATA_HOME") or home / ".local" / "share") / "verifier"
 
 
 def credential_files(environment: Mapping[str, str], given: str | None) -> tuple[Path, ...]:
@@ -100,5 +115,5 @@ def _read(path: Path) -> dict[str, str]:
     for key, value in node.items.items():
         if key not in _KEYS or not isinstance(value, Scalar) or not value.text:
             raise MisuseError(codes.CONFIG_INVALID, f"line {value.line}: {key!r} is not a setting; known are {', '.join(_KEYS)}", where=str(path))
-        values[key] = str(path.parent / value.text)
+        values[key] = value.text if "://" in value.text else str(path.parent / value.text)
     return values

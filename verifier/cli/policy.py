@@ -11,7 +11,8 @@ import click
 
 from verifier.cli.exceptions import exceptions, grant
 from verifier.cli.main import report_error
-from verifier.cli.options import command_context, context_options, echo, read_reference
+from verifier.cli.options import Network, command_context, context_options, echo, network_options, read_reference
+from verifier.model import codes
 from verifier.model.context import Facts, Request
 from verifier.model.errors import MisuseError
 from verifier.report.ci import LintResult, lint_sarif
@@ -184,4 +185,28 @@ def import_files(files: tuple[str, ...], charts: tuple[str, ...], name: str) -> 
     for note in imported.notes:
         echo(f"verifier: to be looked at: {safe(note)}", err=True)
     echo(imported.document.rstrip())
+    return 0
+
+
+@policy.command("push")
+@click.argument("path", type=click.Path())
+@click.argument("reference")
+@click.option("--key", required=True, metavar="KEYREF", help="Sign with this key, which a PolicyTrust file names.")
+@network_options
+def push_to_registry(path: str, reference: str, key: str, network: Network) -> int:
+    """Push the policy PATH with the files that it names to REFERENCE (oci://HOST/PATH:TAG), and sign it.
+
+    It must carry metadata.serial, higher than that of the last one, and metadata.expires.
+    """
+    from verifier.cli.sign import statement_signer
+    from verifier.model.reference import parse_oci
+    from verifier.operations.remote_policy import push_policy
+
+    target = parse_oci(reference)
+    if target.tag is None:
+        raise MisuseError(codes.REFERENCE_INVALID, "a policy is pushed under a tag: oci://HOST/PATH:TAG", where=reference)
+    with network.connected() as connections:
+        digest = push_policy(Path(path), target, statement_signer(key), connections, load_settings(os.environ).roots)
+    echo(f"pushed     {target}")
+    echo(f"digest     {digest}")
     return 0

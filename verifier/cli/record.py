@@ -33,7 +33,7 @@ def record(target: str, destination: str, trust: TrustFlags, network: Network, s
     judges it again; cases of `verifier policy test` may name it. Exit codes: as `verifier verify`.
     """
     reference = read_reference(target, standing_for)
-    loaded = trust.load([reference])
+    loaded = trust.load([reference], network)
     unsafe = network.unsafe + trust.unsafe
     warn_unsafe(unsafe)
     files = EvidenceFiles(provenance=tuple(rest.pop("prov") or ()), bundles=tuple(rest.pop("bundle") or ()))

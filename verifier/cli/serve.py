@@ -19,7 +19,13 @@ _SWITCH_SECONDS = 0.001
 
 
 @click.command()
-@click.option("--policy", required=True, envvar="VERIFIER_POLICY", type=click.Path(), help="The policy to hold charts to: a file, or a directory of them.")
+@click.option(
+    "--policy",
+    required=True,
+    envvar="VERIFIER_POLICY",
+    type=click.Path(),
+    help="The policy to hold charts to: a file, a directory of them, or oci://HOST/PATH:TAG.",
+)
 @click.option("--listen", default="127.0.0.1:8080", show_default=True, metavar="HOST:PORT")
 @click.option("--callers", type=click.Path(dir_okay=False), help="Who may call: hashed bearer tokens and what context each may claim.")
 @click.option("--unsafe-no-auth", is_flag=True, help="UNSAFE: listen beyond loopback without asking who calls.")
@@ -44,7 +50,7 @@ def serve(policy: str, listen: str, callers: str | None, unsafe_no_auth: bool, *
     host, port = listen_address(listen, open_to_all=unsafe_no_auth or callers is not None)
     app = build_app(
         ServerSettings(
-            policy=Path(policy),
+            policy=policy,
             callers=Path(callers) if callers else None,
             context=Context(environment=_text(options["environment"]), cluster=_text(options["cluster"]), asserted_by="server"),
             allowed_hosts=frozenset(options["allow_host"]),  # type: ignore[call-overload]

@@ -37,7 +37,7 @@ def inspect(target: str, trust: TrustFlags, network: Network) -> int:
     from verifier.trust.anchors import TrustMaterial
 
     reference = read_reference(target)
-    material = trust.load([reference]).trust if trust.given or trust.policy else TrustMaterial()
+    material = trust.load([reference], network).trust if trust.given or trust.policy else TrustMaterial()
     with network.connected() as connections:
         found = look(reference, material, connections, Options())
     echo(safe(str(reference)))
@@ -103,7 +103,7 @@ def show(what: str, target: str, trust: TrustFlags, network: Network, **context:
 def _asking(target: str, trust: TrustFlags, network: Network) -> Iterator[tuple[AnyReference, LoadedPolicy, Connections]]:
     """Everything that a question needs, closed afterwards."""
     reference = read_reference(target)
-    loaded = trust.load([reference])
+    loaded = trust.load([reference], network)
     warn_unsafe(network.unsafe + trust.unsafe)
     with network.connected() as connections:
         yield reference, loaded, connections

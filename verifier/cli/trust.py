@@ -16,10 +16,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from verifier.cli.access import key_access
-from verifier.cli.options import grouped
+from verifier.cli.options import Network, grouped
 from verifier.model import codes
 from verifier.model.errors import MisuseError
-from verifier.model.reference import AnyReference
+from verifier.model.reference import AnyReference, parse_oci
 from verifier.operations.policies import LoadedPolicy, load, with_trust
 from verifier.policy.document import All, Policy, Requirement, RootEntry, Rule, Signed, TrustEntry, TrustKind
 from verifier.policy.identity import repository_host
@@ -62,17 +62,34 @@ class TrustFlags(Struct, frozen=True, kw_only=True):
         """The switches that stand in every decision that they touched."""
         return ("insecure-ignore-tlog",) if self.insecure_ignore_tlog else ()
 
-    def load(self, targets: Sequence[AnyReference]) -> LoadedPolicy:
-        """The policy file, or the ad hoc policy for these targets; raises MisuseError."""
+    def load(self, targets: Sequence[AnyReference], network: Network | None = None) -> LoadedPolicy:
+        """The policy, or the ad hoc policy for these targets; raises MisuseError, and for a policy in a registry any VerifierError."""
         settings = load_settings(os.environ)
         path = self.policy or (None if self.given else settings.policy)
         if path and self.given:
             raise MisuseError(codes.USAGE, "give --policy or trust flags, not both")
+        if path and path.startswith("oci://"):
+            return load_from_registry(path, network)
         if path:
             return load(Path(path), settings.roots)
         if not self.given:
             raise MisuseError(codes.NO_POLICY, "nothing says what to trust")
         return with_trust(_policy(self, targets), base=Path(), stored_roots=settings.roots)
+
+
+def load_from_registry(written: str, network: Network | None) -> LoadedPolicy:
+    """A policy in a registry, under the trust file that is configured."""
+    from verifier.operations.remote_policy import RemotePolicy, load_remote
+
+    settings = load_settings(os.environ)
+    if network is None:
+        raise MisuseError(codes.USAGE, "a policy in a registry is no file; give the file itself here", where=written)
+    if settings.policy_trust is None:
+        reason = "who may sign it is not configured: set VERIFIER_POLICY_TRUST, or policyTrust in verifier.yaml, to a PolicyTrust file"
+        raise MisuseError(codes.CONFIG_INVALID, reason, where=written)
+    remote = RemotePolicy(reference=parse_oci(written), trust=Path(settings.policy_trust), state=settings.policies, stored_roots=settings.roots)
+    with network.connected(quiet=True) as connections:
+        return load_remote(remote, connections)
 
 
 def trust_options(command: _F) -> _F:
@@ -81,7 +98,7 @@ def trust_options(command: _F) -> _F:
 
 
 _OPTIONS = (
-    click.option("--policy", type=click.Path(), help="The policy to hold the chart to: a file or a directory (or VERIFIER_POLICY)."),
+    click.option("--policy", type=click.Path(), help="The policy to hold the chart to: a file, a directory, or oci://HOST/PATH:TAG (or VERIFIER_POLICY)."),
     click.option("--openpgp-keyring", multiple=True, help="Trust OpenPGP keys of this keyring (binary, armored or .kbx)."),
     click.option("--openpgp-fingerprint", multiple=True, help="The primary key that is meant; may be repeated."),
     click.option("--openpgp-any-key", is_flag=True, help="Any key of the keyring is meant."),

@@ -55,7 +55,7 @@ def verify(
     Exit codes: 0 allowed, 1 denied, 2 misuse, 3 inconclusive; of several, the worst.
     """
     references = [read_reference(target, standing_for) for target in targets]
-    loaded = trust.load(references)
+    loaded = trust.load(references, network)
     context = command_context(*(rest[key] for key in ("environment", "cluster", "namespace")))  # type: ignore[arg-type]
     files = EvidenceFiles(provenance=tuple(rest["prov"] or ()), bundles=tuple(rest["bundle"] or ()))
     sign = _summary_signer(rest["attest_decision"], rest["verifier_id"])

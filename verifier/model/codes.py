@@ -202,6 +202,10 @@ EXPRESSION_ERROR = _failed(
     "expression-error", "The expression reads what is not there, or takes too many steps; guard it with has(...) or `in`. It never passes by an error."
 )
 
+POLICY_REFUSED = _failed(
+    "policy-refused", "The policy in the registry is not signed by whom the trust file names, is an old one, or is none; nothing was decided by it."
+)
+
 # Inconclusive: we could not tell.
 NOT_FOUND = _inconclusive("not-found", "The chart, its tag or its repository is not there; check the spelling and that you may read it.")
 UNAUTHORIZED = _inconclusive("unauthorized", "The registry wants credentials: run `helm registry login HOST`, or check that they are current.")
@@ -230,4 +234,6 @@ IMAGES_UNKNOWN = _inconclusive(
     "images-unknown",
     "Which images the chart runs could not be told; `from: rendered` needs Helm (`helm` in PATH or VERIFIER_HELM) and a chart that renders with its own values.",
 )
+POLICY_STALE = _inconclusive("policy-stale", "The policy could not be fetched anew for longer than `maxStale`; see that its registry can be reached.")
+POLICY_EXPIRED = _inconclusive("policy-expired", "The policy has ended by its own `metadata.expires`; publish one with a later end and a higher serial.")
 UNSUPPORTED = _inconclusive("unsupported", "The registry does not offer this operation.")

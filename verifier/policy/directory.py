@@ -18,6 +18,7 @@ from verifier.policy.document import API_VERSION, KIND
 from verifier.policy.fields import Fields, fail, one_of, sequence, text
 
 TOP = ("apiVersion", "kind", "metadata", "trust", "roots", "baseline", "deny", "rules", "exceptions", "default")
+METADATA = ("name", "serial", "expires")
 _NAMED = ("trust", "roots")
 _LISTS = ("baseline", "deny", "rules")
 
@@ -27,7 +28,8 @@ def join(tops: Mapping[str, Node]) -> Node:
     documents = {where: Fields(top, "the policy", TOP) for where, top in tops.items()}
     first = next(iter(documents.values()))
     _check_heads(documents)
-    items: dict[str, Node] = {key: first.need(key) for key in ("apiVersion", "kind", "metadata")}
+    items: dict[str, Node] = {key: first.need(key) for key in ("apiVersion", "kind")}
+    items["metadata"] = _metadata(list(documents.values()))
     for key in _NAMED:
         if any(fields.has(key) for fields in documents.values()):
             items[key] = _names(key, documents)
@@ -57,6 +59,17 @@ def _exceptions(documents: Sequences[Fields]) -> Node:
     return YamlMapping(items, {key: Scalar(key, True, 0, 0) for key in items}, 0, 0)
 
 
+def _metadata(documents: Sequences[Fields]) -> Node:
+    """The name, which all share; serial and end, which one document says, or several alike."""
+    items: dict[str, Node] = {}
+    for fields in documents:
+        for key, node in Fields(fields.need("metadata"), "metadata", METADATA).items().items():
+            known = items.setdefault(key, node)
+            if not isinstance(node, Scalar) or not isinstance(known, Scalar) or known.text != node.text:
+                fail(node, f"another document says another {key}")
+    return YamlMapping(items, {key: Scalar(key, True, 0, 0) for key in items}, 0, 0)
+
+
 def items_of(top: Node, key: str) -> tuple[Node, ...]:
     """The items of a document's list; none where it has no such list."""
     found = top.items.get(key) if isinstance(top, YamlMapping) else None
@@ -69,7 +82,7 @@ def _check_heads(documents: Mapping[str, Fields]) -> None:  # 1
         one_of(API_VERSION)(fields.need("apiVersion"))
         one_of(KIND)(fields.need("kind"))
         fields.get("default", one_of("deny"), "deny")
-        node = Fields(fields.need("metadata"), "metadata", ("name",)).need("name")
+        node = Fields(fields.need("metadata"), "metadata", METADATA).need("name")
         names.setdefault(text(node), where)
         if len(names) > 1:
             known, other = next(iter(names.items()))

@@ -324,7 +324,10 @@ class Rule(Struct, frozen=True, kw_only=True):
 
 
 class Policy(Struct, frozen=True, kw_only=True, dict=True):  # `dict`, for what is computed once
-    """A checked policy. `digest` is of the document's bytes; the trust material has a digest of its own."""
+    """A checked policy. `digest` is of the document's bytes; the trust material has a digest of its own.
+
+    After `expires`, and after `stale_at` (of one that came from a registry), it decides nothing any more (semantics 27).
+    """
 
     name: str
     digest: str
@@ -335,6 +338,9 @@ class Policy(Struct, frozen=True, kw_only=True, dict=True):  # `dict`, for what 
     deny: tuple[Denied, ...] = ()
     exceptions: tuple[Exemption, ...] = ()
     exception_sources: ExceptionSources = ExceptionSources()
+    serial: int | None = None
+    expires: datetime | None = None
+    stale_at: datetime | None = None
 
     @cached_property
     def index(self) -> ScopeIndex:

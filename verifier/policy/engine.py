@@ -64,6 +64,8 @@ def decide(policy: Policy, facts: Facts, now: datetime, *, trust_digest: str = "
     judged = _judge(policy, facts, now)
     rule, check = judged.rule, judged.check
     edges = sorted({moment for moment in _edges(policy, rule, facts) if moment > now})
+    # That a policy from a registry must be fetched anew is nothing that the reader of a decision can see to.
+    soon = [moment for moment in edges if moment <= now + AHEAD and moment != policy.stale_at]
     return Decision(
         id=str(uuid.uuid4()),
         time=now,
@@ -78,7 +80,7 @@ def decide(policy: Policy, facts: Facts, now: datetime, *, trust_digest: str = "
         rejections=facts.rejections,
         gaps=facts.gaps,
         parts=judged.parts,
-        warnings=(*_warnings(check, facts), *_unjudged(judged, facts), *_ending(policy, facts, check, [moment for moment in edges if moment <= now + AHEAD])),
+        warnings=(*_warnings(check, facts), *_unjudged(judged, facts), *_ending(policy, facts, check, soon)),
         unsafe=tuple(unsafe),
         valid_until=next(iter(edges), None),
         versions={"verifier": __version__},
@@ -94,6 +96,9 @@ class _Judged(Struct, frozen=True):
 
 
 def _judge(policy: Policy, facts: Facts, now: datetime) -> _Judged:
+    over = _over(policy, now)
+    if over is not None:
+        return _Judged(None, all_of("decision", [over]))
     selection = select_rule(policy, facts)  # 1
     if not isinstance(selection, Rule):
         return _Judged(None, all_of("decision", [_not_selected(selection)]))
@@ -118,6 +123,18 @@ def _judge(policy: Policy, facts: Facts, now: datetime) -> _Judged:
     return _Judged(selection, all_of("decision", children), parts)
 
 
+def _over(policy: Policy, now: datetime) -> Check | None:
+    """Whether the policy itself may still decide (semantics 27)."""
+    ends = (
+        (policy.expires, codes.POLICY_EXPIRED, "the policy ended"),
+        (policy.stale_at, codes.POLICY_STALE, "the policy should have been fetched anew"),
+    )
+    for moment, code, what in ends:
+        if moment is not None and now >= moment:
+            return Check(name="policy", outcome=Result.INCONCLUSIVE, reason=f"{what} at {moment:%Y-%m-%d %H:%M}Z", code=code)
+    return None
+
+
 def _parts(case: Case, chart: ChartFacts) -> tuple[JudgedPart, ...]:
     found: tuple[JudgedPart, ...] = ()
     if case.rule.subcharts is not None:
@@ -128,10 +145,15 @@ def _parts(case: Case, chart: ChartFacts) -> tuple[JudgedPart, ...]:
     return found
 
 
+def meets(requirement: Requirement, case: Case) -> Check:
+    """Whether a requirement that speaks of signatures is met, of whatever artifact; the deny list of the case's policy counts."""
+    facts = counted(case.policy, case.facts)
+    return _check(requirement, replace(case, facts=facts, claims=facts.claims), "require")
+
+
 def _image_meets(images: Images, case: Case) -> Check:
     assert images.require is not None
-    facts = counted(case.policy, case.facts)
-    return _check(images.require, replace(case, facts=facts, claims=facts.claims), "require")
+    return meets(images.require, case)
 
 
 def _chart_of(facts: Facts) -> Chart | None:
@@ -242,6 +264,7 @@ def _edges(policy: Policy, rule: Rule | None, facts: Facts) -> Iterator[datetime
             yield from (entry.expires for entry in requirement.entries)
     yield from (moment for entry in policy.trust for moment in (entry.not_before, entry.not_after) if moment is not None)
     yield from (root.as_of + root.max_age for root in policy.roots if root.as_of is not None and root.max_age is not None)
+    yield from (moment for moment in (policy.expires, policy.stale_at) if moment is not None)
     yield from (item.waiver.expires for item in policy.exceptions if rule is not None and item.rule == rule.name)
     for part in facts.parts:
         if part.facts is not None:

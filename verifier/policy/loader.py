@@ -23,11 +23,11 @@ from verifier.model.digest import parse_digest
 from verifier.model.errors import MisuseError
 from verifier.policy.chart import read_chart, read_versions
 from verifier.policy.contents import read_images, read_subcharts, repository_of, scope
-from verifier.policy.directory import TOP, items_of, join
+from verifier.policy.directory import METADATA, TOP, items_of, join
 from verifier.policy.document import API_VERSION, KIND, Denied, ExceptionSources, Policy, Rule, signers_of_summaries, walk
 from verifier.policy.document import Signed as SignedRequirement
 from verifier.policy.exceptions import read_exceptions
-from verifier.policy.fields import Fields, fail, known, moment, one_of, sequence, text, texts
+from verifier.policy.fields import Fields, fail, known, moment, one_of, positive, sequence, text, texts
 from verifier.policy.identity import glob_or_exact
 from verifier.policy.index import ScopeIndex
 from verifier.policy.requirements import Names, digest_text, read_requirement
@@ -85,8 +85,11 @@ def _policy(node: Node, digest: str) -> Policy:
     trust, roots = read_trust(top)
     names = Names({entry.name: entry.kind for entry in trust})
     sources, exceptions = top.get("exceptions", lambda inner: read_exceptions(inner, names), (ExceptionSources(), ()))
+    metadata = Fields(top.need("metadata"), "metadata", METADATA)
     policy = Policy(
-        name=text(Fields(top.need("metadata"), "metadata", ("name",)).need("name")),
+        name=text(metadata.need("name")),
+        serial=metadata.optional("serial", positive),
+        expires=metadata.optional("expires", moment),
         digest=digest,
         trust=trust,
         roots=roots,

@@ -26,6 +26,8 @@ _MEANINGS: Final = {
     "policy.exceptions": "failures that somebody lets pass, for a while",
     "policy.default": "what happens to charts that no rule speaks of",
     "metadata.name": "stands in every decision",
+    "metadata.serial": "counts up; a policy from a registry needs it, and a lower one is refused",
+    "metadata.expires": "after this moment the policy decides nothing",
     "trust.openpgp": "OpenPGP certificates, for `.prov` files",
     "trust.key": "a public key",
     "trust.keyless": "whom a CA of a sigstore instance certified",

@@ -28,7 +28,7 @@ def policy_schema() -> dict[str, Any]:
         ("apiVersion", "kind", "metadata", "rules"),
         apiVersion={"const": API_VERSION},
         kind={"const": KIND},
-        metadata=_object(("name",), name=_TEXT),
+        metadata=_object(("name",), name=_TEXT, serial={"type": "integer", "minimum": 1}, expires=_TIME),
         trust={"type": "object", "additionalProperties": {"oneOf": [_openpgp(), _key(), _keyless()]}},
         roots={"type": "object", "additionalProperties": _root()},
         baseline=_list({"$ref": "#/$defs/requirement"}),

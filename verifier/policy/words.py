@@ -119,6 +119,14 @@ def exemption_words(item: Exemption) -> str:
     return f"oci://{item.repository}@{item.digest}, rule {item.rule!r}, {_any(sorted(item.codes))}: {item.waiver}"
 
 
+def end_words(policy: Policy) -> Iterator[str]:
+    """What the policy says of itself."""
+    if policy.serial is not None:
+        yield f"serial {policy.serial}"
+    if policy.expires is not None:
+        yield f"ends at {_time(policy.expires)}"
+
+
 def source_words(sources: ExceptionSources) -> Iterator[str]:
     """Whose signed exceptions count, and where they lie."""
     if sources.by:

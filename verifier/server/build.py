@@ -8,8 +8,10 @@ from pathlib import Path
 from fastapi import FastAPI
 from msgspec import Struct, field
 
-from verifier.model import limits
+from verifier.model import codes, limits
 from verifier.model.context import Context
+from verifier.model.errors import MisuseError
+from verifier.model.reference import SCHEME, parse_oci
 from verifier.net.egress import Egress
 from verifier.net.transport import HttpTransport, TlsSettings
 from verifier.oci.cache import ContentCache
@@ -24,13 +26,14 @@ from verifier.server.service import DecisionService, ServiceSettings
 from verifier.server.snapshot import Snapshots
 from verifier.settings import credential_files, load_settings
 
+_REFETCH_SECONDS = 60.0
 _CACHE_BYTES = 48 * limits.MIB
 
 
 class ServerSettings(Struct, frozen=True, kw_only=True):
     """What `verifier serve` was told."""
 
-    policy: Path
+    policy: str | Path
     callers: Path | None = None
     context: Context = field(default_factory=lambda: Context(asserted_by="server"))
     allowed_hosts: frozenset[str] = frozenset()
@@ -54,6 +57,18 @@ def build_app(settings: ServerSettings) -> FastAPI:
     session = Session(transport, credentials, SessionSettings(egress=egress, tls=settings.tls, plain_http=settings.plain_http, loopback_tls=loopback_tls))
     connections = Connections(session, ContentCache(_CACHE_BYTES))
     callers = load_callers(settings.callers) if settings.callers else Callers()
-    roots = load_settings(os.environ).roots
-    service = DecisionService(Snapshots(lambda: load(settings.policy, roots)), connections, Metrics(), settings.service)
+    service = DecisionService(_snapshots(settings.policy, connections), connections, Metrics(), settings.service)
     return create_app(service, callers, settings.context)
+
+
+def _snapshots(policy: str | Path, connections: Connections) -> Snapshots:
+    """Of files, or of a policy in a registry, which is asked with the service's own credentials and egress rules."""
+    found = load_settings(os.environ)
+    if not str(policy).startswith(SCHEME):
+        return Snapshots(lambda: load(Path(policy), found.roots))
+    if found.policy_trust is None:
+        raise MisuseError(codes.CONFIG_INVALID, "who may sign a policy in a registry is not configured: set VERIFIER_POLICY_TRUST", where=str(policy))
+    from verifier.operations.remote_policy import RemotePolicy, load_remote
+
+    remote = RemotePolicy(reference=parse_oci(str(policy)), trust=Path(found.policy_trust), state=found.policies, stored_roots=found.roots)
+    return Snapshots(lambda: load_remote(remote, connections), every=_REFETCH_SECONDS)

@@ -1,17 +1,19 @@
 """The policy with its trust as one snapshot, read again when one of its files changes; the last good one is kept.
 
-Files are looked at once a second, by what the file system says of them. A change that does not load changes nothing: the
+Files are looked at once a second, by what the file system says of them; a policy in a registry is fetched anew once a minute.
+A change that does not load changes nothing: the
 service goes on with what it had, and health and metrics say so.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 from msgspec import Struct
 
-from verifier.model.errors import MisuseError
+from verifier.model.errors import VerifierError
 from verifier.operations.policies import LoadedPolicy
 from verifier.operations.verification import wanted
 
@@ -30,8 +32,11 @@ class Snapshot(Struct, frozen=True):
 class Snapshots:
     """The current snapshot; `refresh` is called by one thread at a time, `current` by any."""
 
-    def __init__(self, load: Callable[[], LoadedPolicy]) -> None:
+    def __init__(self, load: Callable[[], LoadedPolicy], every: float | None = None) -> None:
+        """`every`: a policy from a registry is fetched anew after so many seconds."""
         self._load = load
+        self._every = every
+        self._loaded_at = time.monotonic()
         loaded = load()
         self.current = Snapshot(loaded, wanted(loaded.trust))
         self.problem: str | None = None
@@ -40,12 +45,13 @@ class Snapshots:
     def refresh(self) -> bool:
         """Read everything anew if a file changed; whether there is a new snapshot."""
         state = _look(self.current.loaded.files)
-        if state == self._state:
+        due = self._every is not None and time.monotonic() - self._loaded_at >= self._every
+        if state == self._state and not due:
             return False
-        self._state = state
+        self._state, self._loaded_at = state, time.monotonic()
         try:
             loaded = self._load()
-        except MisuseError as error:
+        except VerifierError as error:
             self.problem = str(error)
             return False
         self.problem = None

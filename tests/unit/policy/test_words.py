@@ -53,7 +53,7 @@ from verifier.trust.anchors import Thresholds
 
 DAY, NIGHT = datetime(2027, 1, 1, tzinfo=UTC), datetime(2027, 2, 1, tzinfo=UTC)
 ONE, TWO = Pattern(How.EXACT, "one"), Pattern(How.GLOB, "two*")
-SILENT = {"place", "digest", "as_of"}  # where something stands, and what is filled in when files are read
+SILENT = {"place", "digest", "as_of", "stale_at"}  # where something stands, and what is filled in when files are read
 
 # For each field another value than the example's.
 OTHER: dict[str, Any] = {
@@ -142,6 +142,17 @@ OTHER: dict[str, Any] = {
     "key": "sha256:4",
     "revoked_at": DAY,
     "how": How.REGEXP,
+    "serial": 7,
+    "trust": (TrustEntry(name="t", kind=TrustKind.KEY),),
+    "roots": (RootEntry(name="r"),),
+    "baseline": (Signed(by=("a",)),),
+    "deny": (Denied(name="web"),),
+    "exceptions": (
+        Exemption(
+            repository="x/a", digest="sha256:1", rule="r", codes=frozenset(("unsigned",)), waiver=Waiver(owner="me", reason="why", ticket="T-1", expires=DAY)
+        ),
+    ),
+    "exception_sources": ExceptionSources(by=("a",), signed=("d",)),
     "repository": "x/b",
     "rule": "other",
     "codes": frozenset(("threshold",)),
@@ -195,6 +206,7 @@ PLACES: dict[str, tuple[Struct, Any]] = {
     "exception": (EXEMPTION, lambda item: policy(exceptions=(item,))),
     "waiver": (EXEMPTION.waiver, lambda waiver: policy(exceptions=(replace(EXEMPTION, waiver=waiver),))),
     "sources": (ExceptionSources(), lambda sources: policy(exception_sources=sources)),
+    "the policy": (policy(), lambda whole: whole),
     "deny by name": (Denied(name="web"), lambda entry: policy(deny=(entry,))),
     "baseline": (Signed(by=("a",)), lambda item: policy(baseline=(item,))),
 }
@@ -206,7 +218,7 @@ CASES = [
     pytest.param(name, field.name, id=f"{name}: {field.name}")
     for name, (value, _) in PLACES.items()
     for field in fields(type(value))
-    if field.name not in SILENT - ({"digest"} if name in ("review", "exception") else set()) and (name, field.name) not in APART
+    if field.name not in SILENT - ({"digest"} if name in ("review", "exception") else set()) and (name, field.name) not in APART | {("the policy", "rules")}
 ]
 
 
