@@ -48,7 +48,7 @@ coverage: $(READY)  ## Branch coverage of verifier/
 	$(BIN)/coverage report --fail-under=95
 
 mutants: $(READY)  ## Change the policy engine line by line; say which changes no test notices (slow)
-	$(BIN)/python -m tests.mutation $(addprefix verifier/policy/,engine.py logic.py select.py index.py)
+	$(BIN)/python -m tests.mutation $(addprefix verifier/policy/,engine.py logic.py select.py index.py scopes.py requirements.py document.py)
 
 docs: $(READY)  ## Write the generated pages
 	$(BIN)/python docs/generate.py

@@ -26,7 +26,24 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 SECONDS = 180
-TESTS = [f"tests/unit/policy/test_{name}.py" for name in ("engine", "scopes", "index", "loader", "verified", "attested", "keyless", "directory", "words")]
+TESTS = [
+    f"tests/unit/policy/test_{name}.py"
+    for name in (
+        "engine",
+        "scopes",
+        "index",
+        "loader",
+        "verified",
+        "attested",
+        "keyless",
+        "directory",
+        "words",
+        "exceptions",
+        "predicates",
+        "expression",
+        "lint",
+    )
+]
 TESTS += ["tests/unit/test_policies.py", "tests/unit/policy/test_properties.py"]  # the slow ones last
 _COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Eq: ast.NotEq,

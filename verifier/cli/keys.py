@@ -1,4 +1,4 @@
-"""`verifier keys generate` and `verifier keys show`."""
+"""`verifier keys generate`, `verifier keys show` and `verifier keys uses`."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ from pathlib import Path
 import click
 
 from verifier.cli.access import key_access
-from verifier.cli.options import echo
+from verifier.cli.options import Network, echo, network_options
+from verifier.cli.trust import TrustFlags, trust_options
 from verifier.model import codes
 from verifier.model.errors import MisuseError
+from verifier.model.reference import parse_oci
 from verifier.report.text import safe
 from verifier.settings import key_password
 
 
 @click.group()
 def keys() -> None:
-    """Make a key pair, or say what a trust file holds."""
+    """Make a key pair, say what a trust file holds, or list what a key has signed."""
 
 
 @keys.command()
@@ -57,6 +59,36 @@ def show_keys(keyref: str, pem: bool, passphrase_file: str | None) -> None:
         return
     for line in [describe_key(key)] if key is not None else describe_keys(Path(keyref)):
         echo(f"{line.kind}  {line.name}  {safe(line.detail)}")
+
+
+@keys.command()
+@click.argument("repositories", nargs=-1, required=True)
+@click.option("--deny", is_flag=True, help="Print the digests as entries for a policy's deny list.")
+@trust_options
+@network_options
+def uses(repositories: tuple[str, ...], deny: bool, trust: TrustFlags, network: Network) -> int:
+    """List what a signer has signed in REPOSITORIES (oci://HOST/PATH/NAME): for the day when a key is lost.
+
+    The signer is named by trust flags: --key, --openpgp-keyring, or an identity. Every tag is looked at; what has no tag is not found.
+    Exit codes: 0 everything was looked at, 2 misuse, 3 something could not be read.
+    """
+    from verifier.operations.key_uses import find_uses
+
+    references = [parse_oci(written) for written in repositories]
+    loaded = trust.load(references, network)
+    with network.connected() as connections:
+        found = find_uses(references, loaded, connections)
+    if deny:
+        echo("deny:")
+        for digest in dict.fromkeys(use.digest for use in found.found):
+            echo(f'  - {{digest: "{digest}", reason: signed with a key that was lost}}')
+    for use in () if deny else found.found:
+        when = f"{use.proven:%Y-%m-%d %H:%M}Z" if use.proven else "no proven time"
+        echo(safe(f"{use.repository}@{use.digest}  {use.chart}  tags {', '.join(use.tags)}  {use.what}  {when}  {use.signer}"))
+    for line in found.unknown:
+        echo(f"unknown  {safe(line)}", err=deny)
+    echo(f"{found.looked_at} charts looked at, {len({use.digest for use in found.found})} signed, {len(found.unknown)} unknown", err=True)
+    return 3 if found.unknown else 0
 
 
 def _new_password() -> bytes:

@@ -36,7 +36,7 @@ _COMMANDS = {
     "show": ("verifier.cli.show", "show", "Show a verified chart's files, like `helm show`."),
     "policy": ("verifier.cli.policy", "policy", "Check, test, compare and replay policies."),
     "trust": ("verifier.cli.roots", "trust", "Show sigstore's trusted roots, and refresh them."),
-    "keys": ("verifier.cli.keys", "keys", "Make a key pair, or say what a trust file holds."),
+    "keys": ("verifier.cli.keys", "keys", "Make a key pair, say what a trust file holds, list what a key signed."),
     "registry": ("verifier.cli.registry", "registry", "Serve the embedded registry; log in."),
     "serve": ("verifier.cli.serve", "serve", "Serve decisions over HTTP."),
     "demo": ("verifier.cli.demo", "demo", "Show the main job on a temporary registry."),

@@ -3,7 +3,7 @@
 1. A packed subchart that its parent declares from an oci:// repository is resolved there, under the version that lies here; then the
    rule for that repository may ask for its subcharts in turn, to a bounded depth.
 2. Images are listed from the values, or from what Helm renders, as the rule says and by nothing else. Each is resolved, and its evidence
-   gathered, only if the rule requires something of it.
+   gathered, only if the rule requires something of it and lists its repository.
 
 What cannot be told becomes a part without facts, with the reason; the policy says what follows.
 """
@@ -113,7 +113,9 @@ class Examiner(Struct, frozen=True, kw_only=True):
         if item.reference is None:
             return ExaminedPart(kind=PartKind.IMAGE, path=item.written, code=codes.IMAGE_REFUSED, reason=f"{item.where}: {item.problem}")
         request = replace(request, reference=item.reference)
-        examined = self._image_evidence(item.reference) if images.require is not None else Examined()
+        # A chart must not choose which hosts are asked: what the rule does not list is refused without a packet to it.
+        listed = any(scope.matches(item.reference.registry, item.reference.repository) for scope in images.scopes or ())
+        examined = self._image_evidence(item.reference) if images.require is not None and listed else Examined()
         return ExaminedPart(kind=PartKind.IMAGE, path=item.written, request=request, examined=examined)
 
     def _image_evidence(self, reference: Reference) -> Examined:

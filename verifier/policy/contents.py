@@ -34,6 +34,8 @@ def read_images(node: Node, names: Names) -> Images:
         scopes=fields.optional("repositories", lambda inner: tuple(_repository(item) for item in sequence(inner))),
         require=fields.optional("require", lambda inner: read_image_requirement(inner, names)),
     )
+    if images.require is not None and images.scopes is None:
+        fail(fields.need("require"), "require goes with repositories: a chart must not choose which registries are asked")
     if not images.pinned and images.scopes is None and images.require is None:
         fail(node, "images demands nothing: say pinned, repositories or require")
     return images

@@ -188,6 +188,7 @@ def images(registry: str, text: str, wanted: str, **options: str) -> Decision:
 
 
 APP = "sha256:" + "a" * 64
+REQUIRED = 'from: values, repositories: ["oci://{0}/**"], require: {{signed: {{by: ci}}}}'
 
 
 @pytest.mark.parametrize(
@@ -223,25 +224,31 @@ def pushed_image(registry: str, *, signed: bool) -> str:
 
 
 def test_signed_images(registry: str) -> None:
-    decision = images(registry, f"image: {pushed_image(registry, signed=True)}", "from: values, require: {signed: {by: ci}}")
+    decision = images(registry, f"image: {pushed_image(registry, signed=True)}", REQUIRED.format(registry))
     assert decision.allowed, decision.check.reason
     assert list(states(decision).values()) == [PartState.VERIFIED]
 
 
 def test_an_image_that_nobody_signed(registry: str) -> None:
-    denied(images(registry, f"image: {pushed_image(registry, signed=False)}", "from: values, require: {signed: {by: ci}}"), "unsigned")
+    denied(images(registry, f"image: {pushed_image(registry, signed=False)}", REQUIRED.format(registry)), "unsigned")
 
 
 def test_an_image_that_is_not_there(registry: str) -> None:
-    decision = denied(images(registry, f"image: {registry}/acme/none:1", "from: values, require: {signed: {by: ci}}"), "not-found", Outcome.INCONCLUSIVE)
+    decision = denied(images(registry, f"image: {registry}/acme/none:1", REQUIRED.format(registry)), "not-found", Outcome.INCONCLUSIVE)
     assert list(states(decision).values()) == [PartState.UNKNOWN]
+
+
+def test_a_chart_does_not_choose_who_is_asked(registry: str) -> None:
+    """No packet goes to a registry that the rule does not list: the guard of the tests would end it."""
+    decision = denied(images(registry, "image: elsewhere.example.test/acme/app:1", REQUIRED.format(registry)), "image-refused")
+    assert "not among the repositories" in decision.check.reason
 
 
 def test_a_denied_digest_is_denied_as_an_image_too(registry: str) -> None:
     written = pushed_image(registry, signed=True)
     signed_parent(registry, archive(files=values(f"image: {written}")))
     deny = f"deny: [{{digest: '{written.rpartition('@')[2]}'}}]"
-    denied(asked(registry, "    images: {from: values, require: {signed: {by: ci}}}", deny), "deny-listed")
+    denied(asked(registry, "    images: {" + REQUIRED.format(registry) + "}", deny), "deny-listed")
 
 
 def test_values_that_cannot_be_read_leave_it_open(registry: str) -> None:

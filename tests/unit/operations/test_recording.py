@@ -159,7 +159,10 @@ def test_parts_are_kept(here: str) -> None:
     image = f"{here}/acme/db:1.0.0"
     extra = "dependencies: " + json.dumps([{"name": "db", "version": "1.0.0", "repository": f"oci://{here}/acme"}]) + "\n"
     data = archive(files={"charts/db-1.0.0.tgz": db, "values.yaml": f"image: {image}\n".encode()}, extra=extra)
-    write_policy(here, rule="    subcharts: {packed: judged}\n    images: {from: values, require: {signed: {by: ci}}}")
+    write_policy(
+        here,
+        rule="    subcharts: {packed: judged}\n    images: {from: values, repositories: ['oci://HOST/**'], require: {signed: {by: ci}}}".replace("HOST", here),
+    )
     assert record(published(here, data)).status == 0
     assert "allowed, unchanged" in replayed().out
 

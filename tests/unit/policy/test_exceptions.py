@@ -136,7 +136,11 @@ def test_an_image_has_exceptions_of_its_own() -> None:
     part = Part(kind=PartKind.IMAGE, path="app", facts=Facts(request=request, artifact=OciImage(reference=image, manifest=b"")))
     for repository, allowed in (("acme/app", True), ("acme/web", False)):
         top = exceptions(granted("unsigned", repository=repository))
-        loaded = policy("    require: {signed: {by: alice}}", extra="    images: {from: values, require: {signed: {by: ci}}}", top=top)
+        loaded = policy(
+            "    require: {signed: {by: alice}}",
+            extra=f"    images: {{from: values, repositories: ['oci://{HOST}/**'], require: {{signed: {{by: ci}}}}}}",
+            top=top,
+        )
         facts = Facts(
             request=Request(reference=parse_oci(f"oci://{HOST}/acme/web:1.4.2"), context=request.context),
             artifact=chart(),

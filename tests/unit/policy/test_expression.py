@@ -226,7 +226,7 @@ def test_without_the_extra_it_does_not_load(monkeypatch: pytest.MonkeyPatch) -> 
 def test_images_know_no_expressions() -> None:
     for require in ("{expr: 'true'}", "{signed: {by: ci, expr: 'true'}}"):
         with pytest.raises(MisuseError, match="an image is no chart: expr"):
-            policy(extra=f"    images: {{from: values, require: {require}}}")
+            policy(extra=f"    images: {{from: values, repositories: ['oci://x/**'], require: {require}}}")
 
 
 def test_the_vocabulary_is_what_is_given() -> None:

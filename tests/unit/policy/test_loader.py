@@ -39,6 +39,41 @@ def changed(old: str, new: str) -> str:
 REQUIRE = "{signed: {by: team}}"
 
 MISTAKES = {
+    "subcharts without a word for packed ones": (
+        changed(f"    require: {REQUIRE}\n", f"    require: {REQUIRE}\n    subcharts: {{unpacked: parent}}\n"),
+        "needs the field 'packed'",
+    ),
+    "subcharts in another word": (
+        changed(f"    require: {REQUIRE}\n", f"    require: {REQUIRE}\n    subcharts: {{packed: trusted}}\n"),
+        "must be one of: judged, parent",
+    ),
+    "partial where nothing is judged": (
+        changed(f"    require: {REQUIRE}\n", f"    require: {REQUIRE}\n    subcharts: {{packed: parent, partial: accept}}\n"),
+        "goes with `packed: judged`",
+    ),
+    "images without a source": (changed(f"    require: {REQUIRE}\n", f"    require: {REQUIRE}\n    images: {{pinned: true}}\n"), "needs the field 'from'"),
+    "images from elsewhere": (
+        changed(f"    require: {REQUIRE}\n", f"    require: {REQUIRE}\n    images: {{from: chart, pinned: true}}\n"),
+        "must be one of: values, rendered",
+    ),
+    "images that demand nothing": (changed(f"    require: {REQUIRE}\n", f"    require: {REQUIRE}\n    images: {{from: values}}\n"), "images demands nothing"),
+    "images that a chart chooses": (
+        changed(f"    require: {REQUIRE}\n", f"    require: {REQUIRE}\n    images: {{from: values, require: {REQUIRE}}}\n"),
+        "a chart must not choose",
+    ),
+    "images in files": (
+        changed(f"    require: {REQUIRE}\n", f"    require: {REQUIRE}\n    images: {{from: values, repositories: ['file:x']}}\n"),
+        "images lie in repositories",
+    ),
+    "images that are charts": (
+        changed(
+            f"    require: {REQUIRE}\n",
+            f"    require: {REQUIRE}\n    images: {{from: values, repositories: ['oci://x/**'], require: {{chart: {{pinned: true}}}}}}\n",
+        ),
+        "an image is no chart",
+    ),
+    "a serial that is none": (changed("{name: test}", "{name: test, serial: 0}"), "serial"),
+    "an end that is none": (changed("{name: test}", "{name: test, expires: soon}"), "is not a time"),
     "empty document": ("", "empty document"),
     "not a mapping": ("- a", "must be a mapping"),
     "a list of policies": (GOOD + "---\n" + GOOD, "more than one document"),
