@@ -24,7 +24,6 @@ from verifier.model.errors import FailedError, InconclusiveError
 from verifier.model.reference import PinnedReference, Reference
 from verifier.net.deadline import Deadline
 from verifier.operations.connections import Connections
-from verifier.operations.policies import LoadedPolicy
 from verifier.operations.resolve import Pinned, resolve
 from verifier.operations.verification import Examined, Options, examine_pinned, judge, scheme_for, speaks_of, with_parts, without_chart
 from verifier.report.codec import encode
@@ -104,11 +103,11 @@ class DecisionService:
         if reference.digest is None or reference.tag is not None:
             return None
         pinned = PinnedReference(registry=reference.registry, repository=reference.repository, digest=reference.digest, tag=None, was_pinned=True)
-        return self._cache.get(self._key(pinned, context, self.snapshots.current.loaded), self._settings.clock())
+        return self._cache.get(self._key(pinned, context, self.snapshots.current), self._settings.clock())
 
-    def _key(self, reference: PinnedReference, context: Context, loaded: LoadedPolicy) -> Key:
+    def _key(self, reference: PinnedReference, context: Context, held: Snapshot) -> Key:
         """Answers that were made before the policy on disk stopped loading do not say so: they are others."""
-        return cache_key(reference, context, loaded, (*self._settings.unsafe, *filter(None, (self.snapshots.problem,))))
+        return cache_key(reference, context, held.loaded, (*self._settings.unsafe, *filter(None, (held.problem,))))
 
     def _ended(self, done: asyncio.Future[Answered]) -> None:
         self._slots.release()
@@ -124,12 +123,12 @@ class DecisionService:
         assert isinstance(reference, Reference)
         options = Options(seconds=self._settings.seconds, unsafe=self._settings.unsafe, helm=self._settings.helm, clock=self._settings.clock)
         if not speaks_of(held.loaded, request):
-            return self._kept(None, judge(request, Examined(), held.loaded, options))
+            return self._kept(None, judge(request, Examined(), held.loaded, options), held)
         try:
             pinned = resolve(reference, self._connections.source(reference, Deadline.after(options.seconds)))
         except (FailedError, InconclusiveError) as error:
-            return self._kept(None, judge(request, without_chart(error, str(reference)), held.loaded, options))
-        key = self._key(pinned.reference, request.context, held.loaded)
+            return self._kept(None, judge(request, without_chart(error, str(reference)), held.loaded, options), held)
+        key = self._key(pinned.reference, request.context, held)
         known = self._cache.get(key, self._settings.clock())
         if known is not None:
             self.metrics.cache_hits.inc()
@@ -138,16 +137,16 @@ class DecisionService:
         return self._cache.once(key, lambda: self._make(request, pinned, key, options, held), left)
 
     def _make(self, request: Request, pinned: Pinned, key: Key, options: Options, held: Snapshot) -> Answered:
-        return self._kept(key, judge(request, self._examine(request, pinned, options, held), held.loaded, options))
+        return self._kept(key, judge(request, self._examine(request, pinned, options, held), held.loaded, options), held)
 
     def _examine(self, request: Request, pinned: Pinned, options: Options, held: Snapshot) -> Examined:
         examined = examine_pinned(pinned, self._connections, options, held.wanted)
         return with_parts(request, examined, held.loaded, self._connections, options)
 
-    def _kept(self, key: Key | None, decision: Decision) -> Answered:
+    def _kept(self, key: Key | None, decision: Decision, held: Snapshot) -> Answered:
         now = self._settings.clock()
-        if (problem := self.snapshots.problem) is not None:
-            decision = replace(decision, warnings=(*decision.warnings, f"the policy on disk does not load, so the last good one decided: {problem}"))
+        if held.problem is not None:
+            decision = replace(decision, warnings=(*decision.warnings, f"the newest policy does not load, so the last good one decided: {held.problem}"))
         ends = ending(decision, now)
         answered = Answered(decision, json.dumps(encode(decision)).encode(), ends or now)
         if key is not None and ends is not None:
@@ -157,4 +156,5 @@ class DecisionService:
     def _too_late(self, request: Request) -> Answered:
         options = Options(unsafe=self._settings.unsafe, clock=self._settings.clock)
         error = InconclusiveError(codes.TIMEOUT, f"no answer within {self._settings.seconds:g} s")
-        return self._kept(None, judge(request, without_chart(error, str(request.reference)), self.snapshots.current.loaded, options))
+        held = self.snapshots.current
+        return self._kept(None, judge(request, without_chart(error, str(request.reference)), held.loaded, options), held)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from verifier.model.errors import VerifierError
 from verifier.operations.policies import LoadedPolicy
@@ -23,10 +24,11 @@ _State = dict[Path, tuple[int, int, int] | None]
 
 
 class Snapshot(Struct, frozen=True):
-    """What decisions are made with; one of them is used from its beginning to its end."""
+    """What decisions are made with; one of them is used from its beginning to its end. `problem`: why there is no newer one."""
 
     loaded: LoadedPolicy
     wanted: frozenset[str]
+    problem: str | None = None
 
 
 class Snapshots:
@@ -39,8 +41,12 @@ class Snapshots:
         self._loaded_at = time.monotonic()
         loaded = load()
         self.current = Snapshot(loaded, wanted(loaded.trust))
-        self.problem: str | None = None
         self._state: _State = _look(loaded.files)
+
+    @property
+    def problem(self) -> str | None:
+        """Why the policy on disk, or in its registry, is not the current one; None if it is."""
+        return self.current.problem
 
     def refresh(self) -> bool:
         """Read everything anew if a file changed; whether there is a new snapshot."""
@@ -52,9 +58,8 @@ class Snapshots:
         try:
             loaded = self._load()
         except VerifierError as error:
-            self.problem = str(error)
+            self.current = replace(self.current, problem=str(error))
             return False
-        self.problem = None
         self.current = Snapshot(loaded, wanted(loaded.trust))
         # Of a file that changed while it was read, what was seen before counts: the next look sees the change.
         self._state = {path: state.get(path, seen) for path, seen in _look(loaded.files).items()}
