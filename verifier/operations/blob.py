@@ -20,7 +20,7 @@ from verifier.model.digest import Digest
 from verifier.model.errors import FailedError, MisuseError
 from verifier.model.evidence import Kind, Location
 from verifier.operations.policies import LoadedPolicy
-from verifier.policy.claims import attributed, key_problem, why_not
+from verifier.policy.claims import attributed, key_problems, why_not
 from verifier.policy.document import Signed as SignedRequirement
 from verifier.policy.document import walk
 from verifier.schemes.sigstore.recipe import Signed
@@ -58,7 +58,7 @@ def _trusted(proofs: list[Proof], signed: Signed, requirement: SignedRequirement
     claims = [attributed(loaded.policy, _claim(proof, signed)) for proof in proofs]
     for claim in claims:
         if not claim.anchors.isdisjoint(requirement.by):
-            problem = key_problem(claim, requirement, loaded.policy, now)
+            problem = next(key_problems(claim, requirement, loaded.policy, now), None)
             if problem is None:
                 return claim
             raise FailedError(*problem)

@@ -3,7 +3,7 @@
 An attestation counts when
 
 1. its predicate type is exactly the rule's (semantics 8); a signature never counts here,
-2. it verifies under one of the trust names, and repository, key, log and root allow it (claims.claim_problem),
+2. it verifies under one of the trust names, and repository, key, log and root allow it (claims.claim_problems),
 3. what a build job could forge agrees with the certificate: source repository and ref (slsa-verifier does the same),
 4. the conditions on build provenance hold (slsa.dev, "Verifying artifacts"),
 5. the conditions on other predicates hold (predicates.py), and the requirement's own expression.
@@ -18,7 +18,7 @@ from verifier.model import codes
 from verifier.model.claim import Attestation, CertificateSigner, Claim
 from verifier.model.decision import Check
 from verifier.policy.case import Case
-from verifier.policy.claims import Problem, Wanted, by_names, claim_problem, expression_problem, judge, named
+from verifier.policy.claims import Problem, Wanted, by_names, claim_problems, expression_problems, judge, named
 from verifier.policy.document import Attested, BuildConditions
 from verifier.policy.predicates import failed_condition
 
@@ -30,7 +30,7 @@ def check_attested(requirement: Attested, case: Case, name: str) -> Check:
         requirement=requirement,
         what=what,
         candidate=lambda claim: _candidate(claim, requirement),
-        problem=lambda claim: _problem(claim, requirement, case),
+        problems=lambda claim: _problems(claim, requirement, case),
         passed=lambda claim: f"attested {by_names(requirement, claim)}",
         missing=(codes.ATTESTATION_MISSING, f"expected an {what}; none is attached"),
         kind=Attestation,
@@ -43,11 +43,14 @@ def _candidate(claim: Claim, requirement: Attested) -> bool:  # 1, 2
     return isinstance(kind, Attestation) and kind.predicate_type == requirement.predicate_type and named(requirement, claim)
 
 
-def _problem(claim: Claim, requirement: Attested, case: Case) -> Problem | None:
-    problem = claim_problem(claim, requirement, case) or _provenance_problem(claim, requirement)
-    if problem is None and (failed := failed_condition(requirement, claim, case.now)) is not None:
-        return codes.ATTESTATION_CONDITION, failed
-    return problem or expression_problem(claim, requirement, case)
+def _problems(claim: Claim, requirement: Attested, case: Case) -> Iterator[Problem]:
+    yield from claim_problems(claim, requirement, case)
+    provenance = _provenance_problem(claim, requirement)
+    if provenance is not None:
+        yield provenance
+    if (failed := failed_condition(requirement, claim, case.now)) is not None:
+        yield codes.ATTESTATION_CONDITION, failed
+    yield from expression_problems(claim, requirement, case)
 
 
 def _provenance_problem(claim: Claim, requirement: Attested) -> Problem | None:

@@ -6,14 +6,14 @@ A claim counts for a requirement when
 2. the repository that it names, if any, is the rule's or one of its `origins` (semantics 6),
 3. the key's window, expiry and revocation allow it, judged at the proven signing time, else at `now` (semantics 18, 19), and a
    log holds it where the trust name demands that,
-4. what the requirement itself adds holds: its `problem`.
+4. what the requirement itself adds holds: its `problems`.
 
 The first claim that counts passes the requirement. If none does, a gap leaves it open; else the first refused claim says why.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 
 from msgspec import Struct
@@ -33,14 +33,14 @@ Problem = tuple[Code, str]
 class Wanted(Struct, frozen=True, kw_only=True):
     """What a requirement looks for among the claims.
 
-    `what` names it ("signature by a or b"); `problem` says why a candidate does not count, `passed` how one that counts reads;
+    `what` names it ("signature by a or b"); `problems` says all that keeps a candidate from counting, `passed` how one that counts reads;
     near misses of `kind` are told where there are any; `missing` is the answer when nothing was even a candidate.
     """
 
     requirement: By
     what: str
     candidate: Callable[[Claim], bool]
-    problem: Callable[[Claim], Problem | None]
+    problems: Callable[[Claim], Iterator[Problem]]
     passed: Callable[[Claim], str]
     missing: Problem
     kind: type[Signature | Attestation] | None = None
@@ -52,11 +52,11 @@ def judge(wanted: Wanted, case: Case, name: str) -> Check:
     for index, claim in enumerate(case.claims):
         if not wanted.candidate(claim):
             continue
-        problem = wanted.problem(claim)
-        if problem is None:
+        problems = tuple(wanted.problems(claim))
+        if not problems:
             reason = wanted.passed(claim)
             return Check(name=name, outcome=Result.PASSED, reason=reason, action=action, claims=(index,), children=tuple(children))
-        children.append(_refused(index, claim, problem))
+        children.append(_refused(index, claim, problems))
     if wanted.kind is not None:
         children += _near_misses(wanted.requirement, case, wanted.kind)
     outcome, code, reason = _unsatisfied(wanted, case, children)
@@ -82,9 +82,11 @@ def _unsatisfied(wanted: Wanted, case: Case, children: list[Check]) -> tuple[Res
     return Result.FAILED, *wanted.missing
 
 
-def _refused(index: int, claim: Claim, problem: Problem) -> Check:
-    code, reason = problem
-    return Check(name=str(claim.signer), outcome=Result.FAILED, reason=reason, code=code, claims=(index,))
+def _refused(index: int, claim: Claim, problems: tuple[Problem, ...]) -> Check:
+    """Why a claim does not count: the first reason, and the others below it."""
+    (code, reason), *others = problems
+    more = tuple(Check(name="also", outcome=Result.FAILED, reason=other, code=other_code) for other_code, other in others)
+    return Check(name=str(claim.signer), outcome=Result.FAILED, reason=reason, code=code, claims=(index,), children=more)
 
 
 def attributed(policy: Policy, claim: Claim) -> Claim:
@@ -112,22 +114,26 @@ def _near_misses(requirement: By, case: Case, kind: type[Signature | Attestation
         if isinstance(claim.signer, CertificateSigner) and claim.anchors.isdisjoint(requirement.by) and isinstance(claim.kind, kind):
             for entry in entries:
                 reason = f"not {entry.name}: {why_not(entry, claim.signer)}"
-                found.append(_refused(index, claim, (codes.IDENTITY_MISMATCH, reason)))
+                found.append(_refused(index, claim, ((codes.IDENTITY_MISMATCH, reason),)))
     return found
 
 
-def claim_problem(claim: Claim, requirement: By, case: Case) -> Problem | None:
-    """2 and 3: why a claim under one of the requirement's names does not count all the same; None if it does."""
-    return _repository_problem(claim, requirement, case) or key_problem(claim, requirement, case.policy, case.now)
+def claim_problems(claim: Claim, requirement: By, case: Case) -> Iterator[Problem]:
+    """2 and 3: all that keeps a claim under one of the requirement's names from counting all the same."""
+    problem = _repository_problem(claim, requirement, case)
+    if problem is not None:
+        yield problem
+    yield from key_problems(claim, requirement, case.policy, case.now)
 
 
-def expression_problem(claim: Claim, requirement: Signed | Attested, case: Case) -> Problem | None:
-    """Why the requirement's expression does not hold for a claim; None if it does, or if there is none."""
-    if requirement.expr is None:
-        return None
-    from verifier.policy.expression import claim_expression
+def expression_problems(claim: Claim, requirement: Signed | Attested, case: Case) -> Iterator[Problem]:
+    """Why the requirement's expression does not hold for a claim, if it has one and it does not."""
+    if requirement.expr is not None:
+        from verifier.policy.expression import claim_expression
 
-    return claim_expression(requirement, claim, case)
+        problem = claim_expression(requirement, claim, case)
+        if problem is not None:
+            yield problem
 
 
 def _repository_problem(claim: Claim, requirement: By, case: Case) -> Problem | None:  # 2
@@ -142,22 +148,22 @@ def _repository_problem(claim: Claim, requirement: By, case: Case) -> Problem | 
     return None
 
 
-def key_problem(claim: Claim, requirement: By, policy: Policy, now: datetime) -> Problem | None:  # 3
-    """Why a claim under one of the requirement's names does not count for reasons of time, log or root; None if it does."""
+def key_problems(claim: Claim, requirement: By, policy: Policy, now: datetime) -> Iterator[Problem]:  # 3
+    """All that keeps a claim under one of the requirement's names from counting for reasons of time, log or root."""
     signed_at = next((time.at for time in claim.times if time.proven), None)
     at = signed_at or now
     entries = [entry for entry in policy.trust if entry.name in claim.anchors and entry.name in requirement.by]
-    if not any(in_window(entry, at) for entry in entries):
-        return codes.KEY_OUTSIDE_WINDOW, f"the key is outside its window in the policy at {at:%Y-%m-%d %H:%M}Z"
-    if not any(claim.logs or not entry.tlog_required for entry in entries if in_window(entry, at)):
-        return codes.TLOG_REQUIRED, "no trusted log holds the signature, and the policy demands that of this key"
+    current = [entry for entry in entries if in_window(entry, at)]
+    if not current:
+        yield codes.KEY_OUTSIDE_WINDOW, f"the key is outside its window in the policy at {at:%Y-%m-%d %H:%M}Z"
+    if not any(claim.logs or not entry.tlog_required for entry in current or entries):
+        yield codes.TLOG_REQUIRED, "no trusted log holds the signature, and the policy demands that of this key"
     if isinstance(claim.signer, CertificateSigner) and (problem := _root_problem(claim.signer.root, policy, now)) is not None:
-        return problem
+        yield problem
     if claim.key_revoked and not requirement.retired_keys:
-        return codes.KEY_RETIRED, "the key was revoked after it had signed"
+        yield codes.KEY_RETIRED, "the key was revoked after it had signed"
     if claim.key_expires is not None and claim.key_expires <= at and not requirement.expired_keys:
-        return codes.KEY_EXPIRED, f"the key expired at {claim.key_expires:%Y-%m-%d %H:%M}Z"
-    return None
+        yield codes.KEY_EXPIRED, f"the key expired at {claim.key_expires:%Y-%m-%d %H:%M}Z"
 
 
 def _root_problem(name: str, policy: Policy, now: datetime) -> Problem | None:

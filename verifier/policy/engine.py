@@ -45,7 +45,7 @@ from verifier.policy.document import (
     Verified,
     requirements_of,
 )
-from verifier.policy.exceptions import excused, excused_part
+from verifier.policy.exceptions import excused, excused_evidence, excused_part
 from verifier.policy.logic import all_of, any_of
 from verifier.policy.parts import join, judge_images, judge_subcharts
 from verifier.policy.predicates import scan_ends
@@ -191,23 +191,23 @@ def _check(requirement: Requirement, case: Case, name: str) -> Check:
         case AtLeast(of=of):
             return excused(check_at_least(requirement, case, name, _checks(of, case, name)), case)
         case Signed() | Attested() | Verified() | DigestIn() | Expr():
-            return excused(_leaf(requirement, case, name), case)
+            return _leaf(requirement, case, name)
 
 
 def _leaf(requirement: Signed | Attested | Verified | DigestIn | Expr, case: Case, name: str) -> Check:
     match requirement:
         case Signed():
-            return check_signed(requirement, case, name)
+            return excused_evidence(check_signed(requirement, case, name), case, codes.UNSIGNED)
         case Attested():
-            return check_attested(requirement, case, name)
+            return excused_evidence(check_attested(requirement, case, name), case, codes.ATTESTATION_MISSING)
         case Verified():
-            return check_verified(requirement, case, name)
+            return excused_evidence(check_verified(requirement, case, name), case, codes.SUMMARY_MISSING)
         case DigestIn():
-            return check_digest(requirement, case, name)
+            return excused(check_digest(requirement, case, name), case)
         case Expr():
             from verifier.policy.expression import check_expression  # the extra `cel`
 
-            return check_expression(requirement, case, name)
+            return excused(check_expression(requirement, case, name), case)
 
 
 def _checks(requirements: Sequence[Requirement], case: Case, name: str) -> list[Check]:

@@ -4,20 +4,25 @@
 2. It can let pass what a requirement or a condition says. The digest chain, the rules of archives, binding, the deny list, forgery and
    whatever could not be told are no matter of exceptions: their codes are refused where an exception is read.
 3. A signed one counts as long as its key does: inside the key's window, and not if the deny list names the key.
-4. Of several for the same failure the one that ends first holds: after its end nothing is let pass until it is taken away.
+4. Of several that share a code the one that ends first holds: after its end none of them lets anything pass until it is taken away.
+
+5. Where a requirement looks for evidence, the code of there being none (`unsigned`, `attestation-missing`, `summary-missing`) and those of
+   strangers' evidence (`signer-not-allowed`, `identity-mismatch`) all let pass that none counts, whatever lies there: otherwise whoever may
+   attach something could take the exception away, or make one hold. Another code lets a signature count that fails for nothing else.
 
 A check that is let pass stays failed, and says by whom.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 
 from msgspec.structs import replace
 
 from verifier.formats.yaml import Node
 from verifier.model import codes
+from verifier.model.codes import Code
 from verifier.model.decision import Check, Result, Waiver
 from verifier.policy.case import Case
 from verifier.policy.claims import in_window
@@ -56,6 +61,7 @@ _WAIVABLE = (
     codes.IMAGE_REFUSED,
     codes.EXPRESSION_FALSE,
 )
+_STRANGERS = (codes.SIGNER_NOT_ALLOWED.name, codes.IDENTITY_MISMATCH.name)
 _OF_PARTS = (codes.SUBCHART_UNPACKED, codes.SUBCHART_UNJUDGED, codes.IMAGE_REFUSED)
 WAIVABLE = frozenset(code.name for code in _WAIVABLE)  # 2
 
@@ -98,13 +104,32 @@ def read_document(node: Node) -> Exemption:
 
 def excused(check: Check, case: Case) -> Check:
     """The check, let pass where an exception that holds now says so."""
-    if check.outcome is not Result.FAILED or check.code is None or not case.policy.exceptions:
+    return _excused(check, case, lambda codes_: check.code is not None and check.code.name in codes_)
+
+
+def excused_evidence(check: Check, case: Case, nothing: Code) -> Check:
+    """The same of a requirement that looks for evidence: strangers' evidence neither takes an exception away nor makes one hold (5).
+
+    `nothing` is the code of there being none.
+    """
+    none_counts = {nothing.name, *_STRANGERS}
+    return _excused(check, case, lambda waived: not none_counts.isdisjoint(waived) or any(_all_codes(child) <= waived for child in check.children))
+
+
+def _excused(check: Check, case: Case, holds: Callable[[frozenset[str]], bool]) -> Check:
+    if check.outcome is not Result.FAILED or not case.policy.exceptions:
         return check
-    bound = [item for item in bound_to(case) if check.code.name in item.codes]
-    if not bound:
-        return check
-    first = min(bound, key=lambda item: item.waiver.expires)  # 4
-    return replace(check, waived=first.waiver) if case.now < first.waiver.expires else check
+    bound = list(bound_to(case))
+    ended = [item.codes for item in bound if item.waiver.expires <= case.now]
+    live = [item for item in bound if item.waiver.expires > case.now and not any(item.codes & codes_ for codes_ in ended)]  # 4
+    holding = [item for item in live if holds(item.codes)]
+    return replace(check, waived=min(holding, key=lambda item: item.waiver.expires).waiver) if holding else check
+
+
+def _all_codes(check: Check) -> frozenset[str]:
+    """All that keeps one claim from counting."""
+    own = frozenset((check.code.name,)) if check.code is not None else frozenset[str]()
+    return own.union(*(_all_codes(child) for child in check.children))
 
 
 def excused_part(check: Check, case: Case) -> Check:

@@ -3,20 +3,20 @@
 A claim counts for a `signed` requirement when
 
 1. it is a signature in a form that the requirement takes (semantics 8),
-2. it verifies under one of the trust names, and repository, key, log and root allow it (claims.claim_problem),
+2. it verifies under one of the trust names, and repository, key, log and root allow it (claims.claim_problems),
 3. it is not older than the rule's `maxAge`, by a clock that the rule believes,
 4. the requirement's own expression holds for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from verifier.model import codes
 from verifier.model.claim import CertificateSigner, Claim, OpenPGPSigner, Signature
 from verifier.model.decision import Check, Result
 from verifier.policy.case import Case
-from verifier.policy.claims import Problem, Wanted, by_names, claim_problem, expression_problem, judge, named
+from verifier.policy.claims import Problem, Wanted, by_names, claim_problems, expression_problems, judge, named
 from verifier.policy.document import AtLeast, Signed
 
 
@@ -26,7 +26,7 @@ def check_signed(requirement: Signed, case: Case, name: str) -> Check:
         requirement=requirement,
         what=f"signature by {' or '.join(requirement.by)}",
         candidate=lambda claim: _candidate(claim, requirement),
-        problem=lambda claim: _problem(claim, requirement, case),
+        problems=lambda claim: _problems(claim, requirement, case),
         passed=lambda claim: f"signed {by_names(requirement, claim)}",
         missing=_missing(requirement, case),
         kind=Signature,
@@ -55,8 +55,12 @@ def _candidate(claim: Claim, requirement: Signed) -> bool:
     return isinstance(claim.kind, Signature) and claim.kind.form in requirement.forms and named(requirement, claim)
 
 
-def _problem(claim: Claim, requirement: Signed, case: Case) -> Problem | None:
-    return claim_problem(claim, requirement, case) or _age_problem(claim, case) or expression_problem(claim, requirement, case)
+def _problems(claim: Claim, requirement: Signed, case: Case) -> Iterator[Problem]:
+    yield from claim_problems(claim, requirement, case)
+    age = _age_problem(claim, case)
+    if age is not None:
+        yield age
+    yield from expression_problems(claim, requirement, case)
 
 
 def _age_problem(claim: Claim, case: Case) -> Problem | None:  # 3
@@ -85,7 +89,7 @@ def _satisfying(requirement: Signed, case: Case, principals: Mapping[str, int]) 
     window = requirement.window
     if (window.since and case.now < window.since) or (window.until and case.now >= window.until):
         return frozenset()
-    good = [claim for claim in case.claims if _candidate(claim, requirement) and _problem(claim, requirement, case) is None]
+    good = [claim for claim in case.claims if _candidate(claim, requirement) and not any(_problems(claim, requirement, case))]
     return frozenset(principals[claim.signer.principal] for claim in good)
 
 

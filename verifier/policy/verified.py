@@ -2,7 +2,7 @@
 
 A summary counts when
 
-1. it is a VSA of ours, under one of the trust names in `by`; key, log and root allow it (claims.key_problem),
+1. it is a VSA of ours, under one of the trust names in `by`; key, log and root allow it (claims.key_problems),
 2. it passed, and its verifier's id is the one that the rule binds to the key,
 3. its resource is this repository at this digest, its context is the request's,
 4. its policy, trust and rule are among those that the rule allows,
@@ -22,7 +22,7 @@ from verifier.model.claim import Attestation, Claim
 from verifier.model.context import CONTEXT_KEYS
 from verifier.model.decision import Check
 from verifier.policy.case import Case
-from verifier.policy.claims import Problem, Wanted, judge, key_problem, named
+from verifier.policy.claims import Problem, Wanted, judge, key_problems, named
 from verifier.policy.document import Verified
 
 
@@ -33,7 +33,7 @@ def check_verified(requirement: Verified, case: Case, name: str) -> Check:
         requirement=requirement,
         what=f"summary by {names}",
         candidate=lambda claim: _candidate(claim, requirement),
-        problem=lambda claim: key_problem(claim, requirement, case.policy, case.now) or _problem(claim, requirement, case),
+        problems=lambda claim: _problems(claim, requirement, case),
         passed=lambda claim: f"verified by {requirement.verifier}, signed by {claim.signer}",
         missing=(codes.SUMMARY_MISSING, f"expected a verification summary by {names}; none is attached"),
     )
@@ -53,13 +53,14 @@ def _candidate(claim: Claim, requirement: Verified) -> bool:  # 1
     return isinstance(claim.kind, Attestation) and claim.kind.predicate_type == SUMMARY and named(requirement, claim)
 
 
-def _problem(claim: Claim, requirement: Verified, case: Case) -> Problem | None:
+def _problems(claim: Claim, requirement: Verified, case: Case) -> Iterator[Problem]:
+    yield from key_problems(claim, requirement, case.policy, case.now)
     assert isinstance(claim.kind, Attestation)
     summary = read_summary(claim.kind.predicate)
     if summary is None:
-        return codes.SUMMARY_REFUSED, "the summary is malformed, or not of this verifier's making"
-    reason = next(_reasons(summary, requirement, case), None)
-    return (codes.SUMMARY_REFUSED, reason) if reason is not None else None
+        yield codes.SUMMARY_REFUSED, "the summary is malformed, or not of this verifier's making"
+        return
+    yield from ((codes.SUMMARY_REFUSED, reason) for reason in _reasons(summary, requirement, case))
 
 
 def _reasons(summary: Summary, requirement: Verified, case: Case) -> Iterator[str]:

@@ -11,10 +11,11 @@ from tests.support.charts import archive, chart_yaml
 from tests.support.cli import Ran, run
 from tests.support.signers import pair
 from tests.support.world import connect, publish
-from tests.unit.policy.test_engine import HOST, MANIFEST_DIGEST, NOW, by_alice, by_bob, chart, denied, inconclusive, judged, policy
+from tests.unit.policy.test_engine import HOST, MANIFEST_DIGEST, NOW, by_alice, by_bob, by_ci, chart, denied, inconclusive, judged, policy
 from verifier.attest.dsse import IN_TOTO
 from verifier.formats.json import dump_json, parse_object
 from verifier.model import codes
+from verifier.model.claim import Attestation
 from verifier.model.context import Facts, Part, PartKind, Request
 from verifier.model.decision import Decision
 from verifier.model.evidence import Gap
@@ -160,7 +161,7 @@ def test_an_image_has_exceptions_of_its_own() -> None:
         granted("unsigned", repository="acme/other"),
         granted("unsigned", digest="sha256:" + "1" * 64),
         granted("unsigned", rule="theirs"),
-        granted("signer-not-allowed"),
+        granted("key-expired"),
         granted("unsigned", expires=NOW),
         granted("unsigned", expires=NOW - timedelta(days=1)),
     ],
@@ -171,8 +172,49 @@ def test_one_that_is_for_something_else(item: str) -> None:
 
 
 def test_a_signature_that_is_bound_to_another_repository() -> None:
-    loaded = policy(top=exceptions(granted(*sorted(WAIVABLE))))
+    """Nothing lets it count; what lets nothing count lets pass that there is none which does."""
+    loaded = policy(top=exceptions(granted(*sorted(WAIVABLE - {"unsigned", "signer-not-allowed", "identity-mismatch"}))))
     denied(judged(loaded, chart(), by_alice(repository=f"{HOST}/evil/web")), "origin-mismatch")
+    assert judged(policy(top=exceptions(granted("unsigned"))), chart(), by_alice(repository=f"{HOST}/evil/web")).allowed
+
+
+def test_more_evidence_never_takes_an_exception_away() -> None:
+    """Whoever may attach something could do that otherwise."""
+    loaded = policy(top=exceptions(granted("unsigned")))
+    for claims in ((), (by_bob(),), (by_alice(key_revoked=True),), (by_alice(key_expires=NOW), by_bob())):
+        assert judged(loaded, chart(), *claims).allowed, claims
+    attested = policy("    require: {attested: {type: slsaprovenance1, by: ci}}", top=exceptions(granted("attestation-missing")))
+    assert judged(attested, chart(), by_ci(kind=Attestation(predicate_type="https://slsa.dev/provenance/v1", predicate=None))).allowed
+
+
+def test_a_signature_that_fails_for_one_more_reason_is_not_let_pass() -> None:
+    loaded = policy(top=exceptions(granted("key-expired")))
+    assert judged(loaded, chart(), by_alice(key_expires=NOW)).allowed
+    denied(judged(loaded, chart(), by_alice(key_expires=NOW, key_revoked=True)), "key-retired")
+    both = judged(policy(top=exceptions(granted("key-expired", "key-retired"))), chart(), by_alice(key_expires=NOW, key_revoked=True))
+    assert both.allowed
+    told = both.check.children[-1].children[0]
+    assert [told.code, *(child.code for child in told.children)] == [codes.KEY_RETIRED, codes.KEY_EXPIRED]
+
+
+def test_a_strangers_signature_makes_no_exception_hold() -> None:
+    """What somebody attaches must not turn a denial into an approval: the code of it means no more than that nothing counts."""
+    for code in ("signer-not-allowed", "identity-mismatch", "unsigned"):
+        loaded = policy(top=exceptions(granted(code)))
+        assert judged(loaded, chart()).allowed
+        assert judged(loaded, chart(), by_bob()).allowed
+    loaded = policy(top=exceptions(granted("key-expired")))
+    denied(judged(loaded, chart()), "unsigned")
+    denied(judged(loaded, chart(), by_bob()), "signer-not-allowed")
+    denied(judged(loaded, chart(), by_bob(key_expires=NOW)), "signer-not-allowed")
+
+
+def test_the_order_of_what_fails_means_nothing() -> None:
+    loaded = policy("    require: {signed: {by: [alice, bob]}}", top=exceptions(granted("key-expired")))
+    one, two = by_alice(key_expires=NOW), by_bob(key_revoked=True)
+    assert judged(loaded, chart(), one, two).allowed
+    assert judged(loaded, chart(), two, one).allowed
+    denied(judged(loaded, chart(), two), "key-retired")
 
 
 def test_binding_is_never_let_pass() -> None:
