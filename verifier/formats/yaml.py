@@ -71,6 +71,12 @@ class Mapping(Struct, frozen=True):
 Node = Scalar | Sequence | Mapping
 
 
+def told(error: YamlError, top: Node | None, where: str) -> tuple[str, str]:
+    """The error as people read it: the field's path with the reason, and `where:line:column`."""
+    field = path_of(error.node, top) if error.node is not None and top is not None else None
+    return f"{field}: {error.reason}" if field else error.reason, f"{where}:{error.line}:{error.column}" if error.line else where
+
+
 def path_of(wanted: Node, top: Node) -> str | None:
     """Where a node, or a mapping's key, stands in a document: `rules[0].require.signed`; empty for the document itself."""
     if wanted is top:

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from verifier.attest.dsse import Envelope, pae, read_envelope, write_envelope
 from verifier.formats.json import dump_json, parse_json
-from verifier.formats.yaml import YamlError, parse_yaml, path_of, plain
+from verifier.formats.yaml import YamlError, parse_yaml, plain, told
 from verifier.model import codes, limits
 from verifier.model.errors import FailedError, MisuseError
 from verifier.operations.policies import LoadedPolicy
@@ -88,6 +88,5 @@ def _read(document: bytes, where: str) -> Exemption:
         node = parse_yaml(document)
         return read_document(node)
     except YamlError as error:
-        field = path_of(error.node, node) if error.node is not None and node is not None else None
-        place = f"{where}:{error.line}:{error.column}" if error.line else where
-        raise MisuseError(codes.EXCEPTION_INVALID, f"{field}: {error.reason}" if field else error.reason, where=place) from error
+        reason, place = told(error, node, where)
+        raise MisuseError(codes.EXCEPTION_INVALID, reason, where=place) from error

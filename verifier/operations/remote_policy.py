@@ -23,7 +23,7 @@ from msgspec.structs import replace
 from verifier.attest.statement import write_sign_statement
 from verifier.formats.json import dump_json, parse_object
 from verifier.formats.protojson import Message
-from verifier.formats.yaml import YamlError, parse_yaml
+from verifier.formats.yaml import YamlError, parse_yaml, told
 from verifier.model import codes, limits
 from verifier.model.artifact import Descriptor, OciImage
 from verifier.model.context import Context, Facts, Request
@@ -118,11 +118,13 @@ def load_remote(remote: RemotePolicy, connections: Connections, now: datetime | 
 
 def read_bootstrap_file(path: Path) -> Bootstrap:
     """The trust file; raises MisuseError `policy-invalid`."""
+    node = None
     try:
-        return read_bootstrap(parse_yaml(read_local(path, limits.POLICY_BYTES)))
+        node = parse_yaml(read_local(path, limits.POLICY_BYTES))
+        return read_bootstrap(node)
     except YamlError as problem:
-        place = f"{path}:{problem.line}:{problem.column}" if problem.line else str(path)
-        raise MisuseError(codes.POLICY_INVALID, problem.reason, where=place) from problem
+        reason, place = told(problem, node, str(path))
+        raise MisuseError(codes.POLICY_INVALID, reason, where=place) from problem
 
 
 def _fetch(remote: RemotePolicy, bootstrap: Bootstrap, seen: _Seen | None, connections: Connections, now: datetime) -> LoadedPolicy:

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from verifier.attest.predicates import predicate_uri
 from verifier.formats.yaml import Mapping as YamlMapping
-from verifier.formats.yaml import Node, Scalar, YamlError, parse_yaml, path_of, plain
+from verifier.formats.yaml import Node, Scalar, YamlError, parse_yaml, plain, told
 from verifier.model import codes, limits
 from verifier.model.claim import CERTIFICATE_CLAIMS
 from verifier.model.codes import Code
@@ -91,9 +91,8 @@ def read_cases(data: bytes, *, where: str) -> tuple[Case, ...]:
         top = parse_yaml(data)
         return _cases(top)
     except YamlError as error:
-        field = path_of(error.node, top) if error.node is not None and top is not None else None
-        place = f"{where}:{error.line}:{error.column}" if error.line else where
-        raise MisuseError(codes.POLICY_INVALID, f"{field}: {error.reason}" if field else error.reason, where=place) from error
+        reason, place = told(error, top, where)
+        raise MisuseError(codes.POLICY_INVALID, reason, where=place) from error
 
 
 def _cases(node: Node) -> tuple[Case, ...]:

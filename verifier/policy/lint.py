@@ -42,6 +42,8 @@ from verifier.policy.select import select_rule
 _SOON = timedelta(days=14)
 _UNESCAPED = re.compile(r"(?<!\\)\.(com|org|net|io|dev|example|test|ya?ml)\b")
 _ANY_REF = re.compile(r"@(\*|\*\*|refs/\*|refs/\*\*|refs/pull/.*)$")
+_LOOP = re.compile(r"\.(?:all|exists|exists_one|map|filter)\(")
+_LOOPS = 2  # one in another is what a list of lists takes
 _PRODUCTION = ("production", "prod", "live")
 
 
@@ -240,6 +242,18 @@ def _message_form(policy: Policy, _: datetime) -> Iterator[Finding]:
             yield _finding("message-form", Level.NOTE, ("rules", rule.name, "require"), (why, "sign with `verifier sign`, and leave forms out"))
 
 
+def _slow_expressions(policy: Policy, _: datetime) -> Iterator[Finding]:
+    """Loops in loops multiply: over a predicate of some size the library's budget ends them, and the expression fails."""
+    for rule in policy.rules:
+        for node in walk(rule.require):
+            text = node.text if isinstance(node, Expr) else node.expr if isinstance(node, Signed | Attested) else None
+            if text is not None and len(_LOOP.findall(text)) > _LOOPS:
+                why = f"an expression with {len(_LOOP.findall(text))} loops can run out of steps, and then fails: {text[:60]}"
+                yield _finding(
+                    "slow-expression", Level.WARNING, ("rules", rule.name, "require"), (why, "split it, or use packages, vulnerabilities, statuses or fields")
+                )
+
+
 def _exceptions(policy: Policy, now: datetime) -> Iterator[Finding]:
     for item in policy.exceptions:
         left = item.waiver.expires - now
@@ -264,6 +278,7 @@ _CHECKS: tuple[Callable[[Policy, datetime], Iterator[Finding]], ...] = (
     _wide_scopes,
     _open_versions,
     _message_form,
+    _slow_expressions,
     _exceptions,
 )
 FINDINGS = (
@@ -282,6 +297,7 @@ FINDINGS = (
     "wide-scope",
     "rollback",
     "message-form",
+    "slow-expression",
     "exception-ends",
     "exceptions-overlap",
 )

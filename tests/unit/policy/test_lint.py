@@ -98,6 +98,13 @@ CASES = [
     ("wide-scope", "warning", changed("oci://ghcr.io/acme/*", "oci://ghcr.io/**"), (14, 5), "strangers"),
     ("rollback", "note", changed('    chart: {version: ">=1.0.0"}\n', ""), (13, 5), "rollback"),
     ("message-form", "note", changed("[ci, github]}}", "[ci, github], forms: [message]}}"), (15, 5), "names no purpose"),
+    (
+        "slow-expression",
+        "warning",
+        changed(SIGNED, f"{{all: [{SIGNED}, {{expr: 'chart.keywords.all(a, chart.keywords.all(b, chart.keywords.exists(c, a == b || b == c)))'}}]}}"),
+        (15, 5),
+        "3 loops",
+    ),
     ("exception-ends", "warning", POLICY + "exceptions: {granted: [" + EXCEPTION % ("T-1", "2026-01-01T00:00:00Z") + "]}\n", (17, 1), "T-1 ended"),
     ("exception-ends", "note", POLICY + "exceptions: {granted: [" + EXCEPTION % ("T-1", "2026-12-01T00:00:00Z") + "]}\n", (17, 1), "T-1 ends"),
     (
