@@ -119,7 +119,7 @@ def _judge(policy: Policy, facts: Facts, now: datetime) -> _Judged:
     if selection.subcharts is not None:
         children.append(join("subcharts", [part for part in parts if part.kind is PartKind.SUBCHART], "no chart lies in it"))
     if selection.images is not None:
-        children.append(join("images", [part for part in parts if part.kind is PartKind.IMAGE], "it names no image"))
+        children.append(join("images", [part for part in parts if part.kind is PartKind.IMAGE], f"no image was found in its {selection.images.source}"))
     return _Judged(selection, all_of("decision", children), parts)
 
 
