@@ -291,3 +291,43 @@ def test_rules_that_differ_in_context_do_not_tie() -> None:
     words = "\n".join(line for rule in policy.rules for line in describe(policy, rule))
     assert "at least 1 distinct signers of" in words
     assert "environment is prod" in words
+
+
+# What each place allows, at its edges
+
+
+def required(text: str) -> str:
+    return changed(REQUIRE, text)
+
+
+def nested(kind: str, times: int, inner: str = REQUIRE) -> str:
+    return f"{{{kind}: [" * times + inner + "]}" * times
+
+
+COUNTED = "{atLeast: {count: 1, of: [{signed: {by: team}}]}}"
+
+
+@pytest.mark.parametrize("kind", ["all", "any"])
+def test_requirements_nest_to_ten(kind: str) -> None:
+    load_policy(required(nested(kind, 10)).encode(), where="p.yaml")
+    load_policy(required(nested(kind, 9, COUNTED)).encode(), where="p.yaml")
+    assert "nested deeper than 10" in mistake(required(nested(kind, 11))).reason
+    assert "nested deeper than 10" in mistake(required(nested(kind, 10, COUNTED))).reason
+
+
+def test_what_a_counted_branch_may_say() -> None:
+    branch = COUNTED.replace("{by: team}}", "{by: team}, until: 2027-01-01T00:00:00Z}")
+    load_policy(required(branch).encode(), where="p.yaml")
+    for key in ("action: warn", "enforceFrom: 2027-01-01T00:00:00Z"):
+        assert "is legal at a rule's top" in mistake(required(COUNTED.replace("{by: team}}", f"{{by: team}}, {key}}}"))).reason
+
+
+def test_an_image_cannot_only_warn() -> None:
+    images = "images: {from: values, repositories: ['oci://x/**'], require: {signed: {by: team}, action: warn}}"
+    assert "is legal at a rule's top" in mistake(changed(f"    require: {REQUIRE}\n", f"    require: {REQUIRE}\n    {images}\n")).reason
+
+
+def test_a_window_is_longer_than_nothing() -> None:
+    same = "{any: [{signed: {by: team}, since: 2027-01-01T00:00:00Z, until: 2027-01-01T00:00:00Z}]}"
+    assert "until must lie after since" in mistake(required(same)).reason
+    load_policy(required(same.replace("until: 2027-01-01", "until: 2027-01-02")).encode(), where="p.yaml")
