@@ -84,3 +84,35 @@ def test_overlap_is_symmetric(one: list[str], two: list[str]) -> None:
 def test_an_exact_scope_matches_itself_alone(name: list[str]) -> None:
     assert scope(name).matches("reg.test", "/".join(name))
     assert not scope(name).matches("reg.test", "/".join([*name, "more"]))
+
+
+@pytest.mark.parametrize(
+    "text, rank",
+    [
+        ("oci://x/acme/web", (2, 2, 7, 0)),
+        ("oci://x/acme/w*", (1, 1, 5, 0)),
+        ("oci://x/acme/*", (1, 1, 4, 0)),
+        ("oci://x/acme/**", (1, 1, 4, -1)),
+        ("oci://x/*/web", (0, 1, 3, 0)),
+        ("oci://x/**/**", (0, 0, 0, -2)),
+    ],
+)
+def test_ranks_as_they_are_written_down(text: str, rank: tuple[int, int, int, int]) -> None:
+    assert parse_scope(text).rank == rank
+
+
+def test_a_pattern_has_an_end() -> None:
+    assert parse_scope("oci://x/" + "/".join(["a"] * 32)).matches("x", "/".join(["a"] * 32))
+    with pytest.raises(ValueError, match="more than 32 segments"):
+        parse_scope("oci://x/" + "/".join(["a"] * 33))
+
+
+def test_answers_are_truth_values() -> None:
+    one, two, other = (parse_scope(text) for text in ("oci://x/a/*", "oci://x/*/b", "oci://x/c/d"))
+    assert one.matches("x", "a/b") is True
+    assert one.matches("y", "a/b") is False
+    assert one.overlaps(two) is True
+    assert one.overlaps(other) is False
+    assert parse_scope("oci://x/**/b").overlaps(parse_scope("oci://x/a/**")) is True
+    assert parse_scope("oci://x/a/**/b").matches("x", "a/b") is True
+    assert parse_scope("oci://x/a/**/b").matches("x", "a") is False
