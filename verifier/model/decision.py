@@ -65,6 +65,11 @@ class Check(Struct, frozen=True, kw_only=True):
     children: tuple[Check, ...] = ()
     waived: Waiver | None = None
 
+    @property
+    def leans(self) -> bool:
+        """Whether a failure is let pass here or below."""
+        return self.waived is not None or any(child.leans for child in self.children)
+
 
 class PartState(StrEnum):
     """What is known of a part: judged by a rule of its own, or left to the signature of the whole, or not judged by anybody."""

@@ -32,8 +32,9 @@ def counted(policy: Policy, facts: Facts) -> Facts:  # 2
 
 def deny_listed(policy: Policy, facts: Facts, chart: Chart) -> Check | None:  # 1
     """The entry that names the chart or something in it, as a check that failed; None if there is none."""
+    named = tuple(_named(facts, chart)) if policy.deny else ()
     for entry in policy.deny:
-        if any(_names(entry, name, version, digests) for name, version, digests in _named(facts, chart)):
+        if any(_names(entry, name, version, digests) for name, version, digests in named):
             reason = f"the deny list names {entry.what}" + (f": {entry.reason}" if entry.reason else "")
             return Check(name="deny", outcome=Result.FAILED, reason=reason, code=codes.DENY_LISTED)
     return None

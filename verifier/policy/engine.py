@@ -37,7 +37,6 @@ from verifier.policy.document import (
     ChartIs,
     DigestIn,
     Expr,
-    Images,
     Policy,
     Requirement,
     Rule,
@@ -45,7 +44,7 @@ from verifier.policy.document import (
     Verified,
     requirements_of,
 )
-from verifier.policy.exceptions import excused, excused_evidence, excused_part
+from verifier.policy.exceptions import excused, excused_evidence
 from verifier.policy.logic import all_of, any_of
 from verifier.policy.parts import join, judge_images, judge_subcharts
 from verifier.policy.predicates import scan_ends
@@ -115,7 +114,7 @@ def _judge(policy: Policy, facts: Facts, now: datetime) -> _Judged:
         children.append(check_chart(selection.chart, case, "chart"))
     children.append(_check(selection.require, case, "require"))
     children += check_dependencies(chart.facts)
-    parts = tuple(replace(part, check=excused_part(part.check, case)) for part in _parts(case, chart.facts))
+    parts = _parts(case, chart.facts)
     if selection.subcharts is not None:
         children.append(join("subcharts", [part for part in parts if part.kind is PartKind.SUBCHART], "no chart lies in it"))
     if selection.images is not None:
@@ -139,9 +138,8 @@ def _parts(case: Case, chart: ChartFacts) -> tuple[JudgedPart, ...]:
     found: tuple[JudgedPart, ...] = ()
     if case.rule.subcharts is not None:
         found += judge_subcharts(case.rule.subcharts, case, chart, lambda facts: _judge(case.policy, counted(case.policy, facts), case.now).check)
-    images = case.rule.images
-    if images is not None:
-        found += judge_images(images, case, lambda inner: _image_meets(images, inner))
+    if case.rule.images is not None:
+        found += judge_images(case.rule.images, case, meets)
     return found
 
 
@@ -149,11 +147,6 @@ def meets(requirement: Requirement, case: Case) -> Check:
     """Whether a requirement that speaks of signatures is met, of whatever artifact; the deny list of the case's policy counts."""
     facts = counted(case.policy, case.facts)
     return _check(requirement, replace(case, facts=facts, claims=facts.claims), "require")
-
-
-def _image_meets(images: Images, case: Case) -> Check:
-    assert images.require is not None
-    return meets(images.require, case)
 
 
 def _chart_of(facts: Facts) -> Chart | None:
@@ -226,7 +219,7 @@ def _warnings(check: Check, facts: Facts) -> Iterator[str]:
         yield f"{check.name}: {check.reason}; let pass by the exception {check.waived}"
     for child in check.children:
         yield from _warnings(child, facts)
-    if check.name == "decision" and (facts.request.reference != asked_reference(facts) and asked_repository(facts)):
+    if check.name == "decision" and facts.request.reference != asked_reference(facts) and asked_repository(facts):
         yield f"judged as {asked_reference(facts)} because the caller says so"
 
 

@@ -62,7 +62,6 @@ _WAIVABLE = (
     codes.EXPRESSION_FALSE,
 )
 _STRANGERS = (codes.SIGNER_NOT_ALLOWED.name, codes.IDENTITY_MISMATCH.name)
-_OF_PARTS = (codes.SUBCHART_UNPACKED, codes.SUBCHART_UNJUDGED, codes.IMAGE_REFUSED)
 WAIVABLE = frozenset(code.name for code in _WAIVABLE)  # 2
 
 
@@ -130,11 +129,6 @@ def _all_codes(check: Check) -> frozenset[str]:
     """All that keeps one claim from counting."""
     own = frozenset((check.code.name,)) if check.code is not None else frozenset[str]()
     return own.union(*(_all_codes(child) for child in check.children))
-
-
-def excused_part(check: Check, case: Case) -> Check:
-    """The same of a part of the chart: only what the chart's own rule says of its parts; a subchart's rule has exceptions of its own."""
-    return excused(check, case) if check.code in _OF_PARTS else check
 
 
 def bound_to(case: Case) -> Iterator[Exemption]:  # 1, 3

@@ -24,10 +24,12 @@ from verifier.model.decision import Check, JudgedPart, PartState, Result
 from verifier.model.errors import MisuseError
 from verifier.model.reference import Reference, parse_oci
 from verifier.policy.case import Case
-from verifier.policy.document import Images, Subcharts
+from verifier.policy.document import Images, Requirement, Subcharts
+from verifier.policy.exceptions import excused
 from verifier.policy.logic import all_of
 
 Judge = Callable[[Facts], Check]
+Meets = Callable[[Requirement, Case], Check]
 _STATES = {Result.PASSED: PartState.VERIFIED, Result.FAILED: PartState.DENIED, Result.SKIPPED: PartState.DENIED, Result.INCONCLUSIVE: PartState.UNKNOWN}
 
 
@@ -55,15 +57,16 @@ def missing_dependency(facts: ChartFacts) -> str | None:
 def judge_subcharts(wanted: Subcharts, case: Case, facts: ChartFacts, judge: Judge) -> tuple[JudgedPart, ...]:
     """Each subchart with its state."""
     found = {part.path: part for part in case.facts.parts if part.kind is PartKind.SUBCHART}
-    return tuple(_subchart(path, item, wanted, found.get(path, found.get("all")), judge) for path, item in subcharts_of(facts))
+    parts = (_subchart(path, item, wanted, found.get(path, found.get("all")), judge) for path, item in subcharts_of(facts))
+    return tuple(_excused(part, case) for part in parts)
 
 
-def judge_images(wanted: Images, case: Case, meets: Callable[[Case], Check]) -> tuple[JudgedPart, ...]:
+def judge_images(wanted: Images, case: Case, meets: Meets) -> tuple[JudgedPart, ...]:
     """Each image with its state; where nobody has looked as the rule says, nothing is known of them."""
     if wanted.source not in case.facts.images_from:
         check = _refused(f"images from {wanted.source}", codes.IMAGES_UNKNOWN, f"nobody has looked for images in its {wanted.source}")
         return (JudgedPart(kind=PartKind.IMAGE, path=str(wanted.source), state=PartState.UNKNOWN, check=check),)
-    return tuple(_image(part, wanted, case, meets) for part in case.facts.parts if part.kind is PartKind.IMAGE)
+    return tuple(_excused(_image(part, wanted, case, meets), case) for part in case.facts.parts if part.kind is PartKind.IMAGE)
 
 
 def join(name: str, parts: Sequence[JudgedPart], none: str) -> Check:
@@ -77,6 +80,15 @@ def join(name: str, parts: Sequence[JudgedPart], none: str) -> Check:
     )
 
 
+def _excused(part: JudgedPart, case: Case) -> JudgedPart:
+    """A part that fails by what the chart's own rule says of it may be let pass; what a decision of its own or several checks say is theirs.
+
+    One that leans on an exception is never called verified.
+    """
+    check = part.check if part.check.children else excused(part.check, case)
+    return replace(part, check=check, state=PartState.UNJUDGED if check.leans else part.state)
+
+
 def _below(above: str, items: Sequence[Subchart]) -> Iterator[tuple[str, Subchart]]:
     for item in items:
         path = f"{above}{item.path}"
@@ -88,7 +100,7 @@ def _below(above: str, items: Sequence[Subchart]) -> Iterator[tuple[str, Subchar
 def _subchart(path: str, item: Subchart, wanted: Subcharts, part: Part | None, judge: Judge) -> JudgedPart:
     name = f"subchart {path}"
     if item.problem is not None:
-        return _judged(path, PartState.DENIED, _failed(name, codes.SUBCHART_UNPACKED, f"it cannot be read: {item.problem}"))
+        return _judged(path, PartState.DENIED, _failed(name, codes.METADATA_INVALID, f"it cannot be read: {item.problem}"))
     if item.digest is None:  # 3
         if wanted.unpacked or not wanted.judged:
             return _judged(path, PartState.PARENT, Check(name=name, outcome=Result.PASSED, reason="unpacked: the chart's own signature stands for it"))
@@ -121,7 +133,7 @@ def _packed(name: str, item: Subchart, wanted: Subcharts, part: Part | None, jud
     return _failed(name, code, reason), PartState.UNJUDGED
 
 
-def _image(part: Part, wanted: Images, case: Case, meets: Callable[[Case], Check]) -> JudgedPart:
+def _image(part: Part, wanted: Images, case: Case, meets: Meets) -> JudgedPart:
     name = f"image {part.path}"
     if part.facts is None:
         check = _refused(name, part.code or codes.IMAGES_UNKNOWN, part.reason)
@@ -134,13 +146,14 @@ def _image(part: Part, wanted: Images, case: Case, meets: Callable[[Case], Check
     return JudgedPart(kind=PartKind.IMAGE, path=part.path, state=state, check=check, reference=str(reference), digest=str(digest) if digest else None)
 
 
-def _image_checks(facts: Facts, reference: Reference, wanted: Images, case: Case, meets: Callable[[Case], Check]) -> Iterator[Check]:
+def _image_checks(facts: Facts, reference: Reference, wanted: Images, case: Case, meets: Meets) -> Iterator[Check]:
     if wanted.pinned:
         pinned = reference.digest is not None
-        yield _plain("pinned", pinned, "named by digest" if pinned else "named by tag only: expected a digest")
+        yield excused(_plain("pinned", pinned, "named by digest" if pinned else "named by tag only: expected a digest"), case)
     if wanted.scopes is not None:
         listed = any(scope.matches(reference.registry, reference.repository) for scope in wanted.scopes)
-        yield _plain("repository", listed, f"{reference.name} is {'' if listed else 'not '}among the repositories that the rule lists")
+        said = f"{reference.name} is {'' if listed else 'not '}among the repositories that the rule lists"
+        yield excused(_plain("repository", listed, said), case)
     if wanted.require is not None:
         if facts.artifact is None:
             gap = next(iter(facts.gaps), None)
@@ -150,7 +163,7 @@ def _image_checks(facts: Facts, reference: Reference, wanted: Images, case: Case
             else:
                 yield _refused("require", gap.code if gap else codes.IMAGES_UNKNOWN, gap.reason if gap else "it was not looked at")
             return
-        yield meets(replace(case, facts=facts, artifact=facts.artifact, claims=facts.claims))
+        yield meets(wanted.require, replace(case, facts=facts, artifact=facts.artifact, claims=facts.claims))
 
 
 def _plain(name: str, holds: bool, reason: str) -> Check:

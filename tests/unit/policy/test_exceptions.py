@@ -6,18 +6,19 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
-from tests.support.charts import archive, chart_yaml
+from tests.support.charts import archive, chart_file, chart_yaml
 from tests.support.cli import Ran, run
 from tests.support.signers import pair
 from tests.support.world import connect, publish
-from tests.unit.policy.test_engine import HOST, MANIFEST_DIGEST, NOW, by_alice, by_bob, by_ci, chart, denied, inconclusive, judged, policy
+from tests.unit.policy.test_engine import HERE, HOST, MANIFEST_DIGEST, NOW, by_alice, by_bob, by_ci, chart, denied, inconclusive, judged, policy
 from verifier.attest.dsse import IN_TOTO
 from verifier.formats.json import dump_json, parse_object
 from verifier.model import codes
-from verifier.model.claim import Attestation
-from verifier.model.context import Facts, Part, PartKind, Request
-from verifier.model.decision import Decision
+from verifier.model.claim import Attestation, Rejection
+from verifier.model.context import Context, Facts, Part, PartKind, Request
+from verifier.model.decision import Decision, PartState
 from verifier.model.evidence import Gap
 from verifier.model.reference import parse_oci
 from verifier.operations.policies import load
@@ -150,6 +151,51 @@ def test_an_image_has_exceptions_of_its_own() -> None:
             images_from=frozenset(("values",)),
         )
         assert decide(loaded, facts, NOW).allowed is allowed
+
+
+def with_image(written: str, *waived: str, require: str = "", images: str = "pinned: true", repository: str = "acme/web", **facts_are: object) -> Decision:
+    reference = parse_oci(f"oci://{HOST}/{written}")
+    inner = Facts(request=Request(reference=reference, context=Context()), artifact=None, **facts_are)  # type: ignore[arg-type]
+    part = Part(kind=PartKind.IMAGE, path=written, facts=inner)
+    extra = f"    images: {{from: values, repositories: ['oci://{HOST}/**'], {images}{require}}}"
+    loaded = policy(extra=extra, top=exceptions(granted(*waived, repository=repository)) if waived else "")
+    request = Request(reference=parse_oci(f"oci://{HOST}/acme/web:1.4.2"), context=Context())
+    return decide(loaded, Facts(request=request, artifact=chart(), claims=(by_alice(),), parts=(part,), images_from=frozenset(("values",))), NOW)
+
+
+REQUIRE = ", require: {signed: {by: ci}}"
+
+
+def test_an_image_by_tag_that_somebody_answers_for() -> None:
+    denied(with_image("acme/app:1"), "image-refused")
+    decision = with_image("acme/app:1", "image-refused")
+    assert decision.allowed
+    assert [part.state for part in decision.parts] == [PartState.UNJUDGED]
+
+
+def test_a_refused_image_does_not_hide_that_its_signature_could_not_be_told() -> None:
+    """One failure that is let pass takes neither another one nor a gap along."""
+    gap = Gap(kind="evidence", where="there", code=codes.REGISTRY_ERROR, reason="503")
+    inconclusive(with_image("acme/app:1", *sorted(WAIVABLE), require=REQUIRE, gaps=(gap,)), "registry-error")
+    bad = Rejection(scheme=None, code=codes.DIGEST_MISMATCH, reason="other bytes", location=HERE)
+    denied(with_image("acme/app:1", *sorted(WAIVABLE), require=REQUIRE, rejections=(bad,)), "digest-mismatch")
+
+
+def test_a_subchart_whose_own_rule_denies_is_no_matter_of_the_parents_exceptions() -> None:
+    """Its code may be that of a part of its own."""
+    db = archive("db", "1.0.0", {"charts/x/Chart.yaml": chart_yaml("x", "1.0.0")})
+    extra = f'dependencies: [{{name: db, version: 1.0.0, repository: "oci://{HOST}/acme"}}]\n'
+    parent = chart(extra=extra, files={"charts/db-1.0.0.tgz": db})
+    below = replace(chart("db", "1.0.0", tag="1.0.0", repository="acme/db", pinned=True), archive=db, facts=chart_file(db).facts)
+    below = replace(below, chart=replace(below.chart, digest=chart_file(db).digest))
+    inner = Facts(request=Request(reference=parse_oci(f"oci://{HOST}/acme/db:1.0.0"), context=Context()), artifact=below, claims=(by_alice(),))
+    part = Part(kind=PartKind.SUBCHART, path="charts/db-1.0.0.tgz", facts=inner)
+    for repository, allowed in (("acme/web", False), ("acme/db", True)):
+        loaded = policy(extra="    subcharts: {packed: judged}", top=exceptions(granted("subchart-unpacked", repository=repository)))
+        request = Request(reference=parse_oci(f"oci://{HOST}/acme/web:1.4.2"), context=Context())
+        decision = decide(loaded, Facts(request=request, artifact=parent, claims=(by_alice(),), parts=(part,)), NOW)
+        assert decision.allowed is allowed, decision.check.reason
+        assert [item.state for item in decision.parts] == [PartState.UNJUDGED if allowed else PartState.DENIED]
 
 
 # What is not
