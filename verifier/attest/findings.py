@@ -12,6 +12,8 @@ from typing import Any
 
 from msgspec import Struct
 
+from verifier.formats.loose import get, items, mapping, text
+
 COSIGN_VULN = "https://cosign.sigstore.dev/attestation/vuln/v1"
 IN_TOTO_VULNS = ("https://in-toto.io/attestation/vulns/v0.1", "https://in-toto.io/attestation/vulns/v0.2")
 VULNERABILITIES = (COSIGN_VULN, *IN_TOTO_VULNS)
@@ -39,23 +41,23 @@ class Package(Struct, frozen=True, kw_only=True):
 
 def read_scan(predicate_type: str, predicate: Any) -> Scan | None:
     """A vulnerability scan."""
-    scanner, metadata = _map(_get(predicate, "scanner")), _map(_get(predicate, "metadata"))
+    scanner, metadata = mapping(predicate, "scanner"), mapping(predicate, "metadata")
     result = scanner.get("result")
     found = _listed(result) if predicate_type in IN_TOTO_VULNS else _reported(result)
     if found is None or len(found) > _MOST:
         return None
-    return Scan(scanner=_text(scanner.get("uri")), finished=_time(metadata.get("scanFinishedOn")), found=tuple(found))
+    return Scan(scanner=text(scanner.get("uri")), finished=_time(metadata.get("scanFinishedOn")), found=tuple(found))
 
 
 def read_statuses(predicate: Any) -> tuple[tuple[str, str], ...] | None:
     """An OpenVEX document's statements: the vulnerability and the status that is said of it."""
-    statements = _get(predicate, "statements")
+    statements = get(predicate, "statements")
     if not isinstance(statements, list) or not statements or len(statements) > _MOST:
         return None
     found = []
     for item in statements:
-        status, vulnerability = _text(_get(item, "status")), _get(item, "vulnerability")
-        name = _text(_get(vulnerability, "name")) or _text(_get(vulnerability, "@id")) or _text(vulnerability)
+        status, vulnerability = text(get(item, "status")), get(item, "vulnerability")
+        name = text(get(vulnerability, "name")) or text(get(vulnerability, "@id")) or text(vulnerability)
         if status not in VEX_STATUSES:
             return None
         found.append((name or "a vulnerability without a name", status))
@@ -64,8 +66,8 @@ def read_statuses(predicate: Any) -> tuple[tuple[str, str], ...] | None:
 
 def read_packages(predicate_type: str, predicate: Any) -> tuple[Package, ...] | None:
     """The packages of an SPDX or CycloneDX document; None where it holds none, too."""
-    items = list(_spdx(predicate) if predicate_type == SPDX else _cyclonedx(_get(predicate, "components")))
-    return tuple(items) if 0 < len(items) <= _MOST else None
+    packages = list(_spdx(predicate) if predicate_type == SPDX else _cyclonedx(get(predicate, "components")))
+    return tuple(packages) if 0 < len(packages) <= _MOST else None
 
 
 def leaf(predicate: Any, path: str) -> str | None:
@@ -88,42 +90,42 @@ def _listed(result: Any) -> list[tuple[str, str]] | None:
         return None
     found = []
     for item in result:
-        severities = [_score(_get(entry, "score")) for entry in _items(_get(item, "severity"))]
-        found.append((_text(_get(item, "id")), min(severities, key=SEVERITIES.index) if severities else "unknown"))
+        severities = [_score(get(entry, "score")) for entry in items(get(item, "severity"))]
+        found.append((text(get(item, "id")), min(severities, key=SEVERITIES.index) if severities else "unknown"))
     return found
 
 
 def _reported(result: Any) -> list[tuple[str, str]] | None:
     """Trivy's or Grype's report inside cosign's predicate."""
-    if isinstance(_get(result, "matches"), list):
-        return [(_text(_get(item, "id")), _severity(_get(item, "severity"))) for match in result["matches"] for item in (_get(match, "vulnerability"),)]
+    if isinstance(get(result, "matches"), list):
+        return [(text(get(item, "id")), _severity(get(item, "severity"))) for match in result["matches"] for item in (get(match, "vulnerability"),)]
     # Trivy leaves Results out where it found nothing to scan, and Vulnerabilities where it found none.
     if isinstance(result, dict) and "SchemaVersion" in result and isinstance(result.get("Results", []), list | None):
-        items = [item for target in result.get("Results") or () for item in _items(_get(target, "Vulnerabilities"))]
-        return [(_text(_get(item, "VulnerabilityID")), _severity(_get(item, "Severity"))) for item in items]
+        reported = [item for target in result.get("Results") or () for item in items(get(target, "Vulnerabilities"))]
+        return [(text(get(item, "VulnerabilityID")), _severity(get(item, "Severity"))) for item in reported]
     return None
 
 
 def _spdx(predicate: Any) -> Iterator[Package]:
-    for item in _items(_get(predicate, "packages")):
-        purls = tuple(_text(_get(ref, "referenceLocator")) for ref in _items(_get(item, "externalRefs")) if _get(ref, "referenceType") == "purl")
-        licenses = tuple(_text(_get(item, key)) for key in ("licenseConcluded", "licenseDeclared"))
+    for item in items(get(predicate, "packages")):
+        purls = tuple(text(get(ref, "referenceLocator")) for ref in items(get(item, "externalRefs")) if get(ref, "referenceType") == "purl")
+        licenses = tuple(text(get(item, key)) for key in ("licenseConcluded", "licenseDeclared"))
         yield Package(names=_names(item, "versionInfo", purls), licenses=tuple(text for text in licenses if text not in ("", "NOASSERTION", "NONE")))
 
 
 def _cyclonedx(components: Any) -> Iterator[Package]:
     """Components in components too; how deep they can lie is bounded by the reader of the JSON."""
-    for item in _items(components):
+    for item in items(components):
         licenses = []
-        for entry in _items(_get(item, "licenses")):
-            one = _map(_get(entry, "license"))
-            licenses.append(_text(one.get("id")) or _text(one.get("name")) or _text(_get(entry, "expression")))
-        yield Package(names=_names(item, "version", (_text(_get(item, "purl")),)), licenses=tuple(filter(None, licenses)))
-        yield from _cyclonedx(_get(item, "components"))
+        for entry in items(get(item, "licenses")):
+            one = mapping(entry, "license")
+            licenses.append(text(one.get("id")) or text(one.get("name")) or text(get(entry, "expression")))
+        yield Package(names=_names(item, "version", (text(get(item, "purl")),)), licenses=tuple(filter(None, licenses)))
+        yield from _cyclonedx(get(item, "components"))
 
 
 def _names(item: Any, version_key: str, purls: tuple[str, ...]) -> tuple[str, ...]:
-    name, version = _text(_get(item, "name")), _text(_get(item, version_key))
+    name, version = text(get(item, "name")), text(get(item, version_key))
     return tuple(filter(None, (name, f"{name}@{version}" if version else "", *purls)))
 
 
@@ -137,13 +139,13 @@ def _score(value: Any) -> str:
 
 
 def _severity(value: Any) -> str:
-    word = _text(value).lower()
+    word = text(value).lower()
     return word if word in SEVERITIES else "unknown"
 
 
 def _time(value: Any) -> datetime | None:
     try:
-        moment = datetime.fromisoformat(_text(value))
+        moment = datetime.fromisoformat(text(value))
     except ValueError:
         return None
     return moment.astimezone(UTC) if moment.tzinfo is not None else None
@@ -151,19 +153,3 @@ def _time(value: Any) -> datetime | None:
 
 def _plain(value: Any) -> str:
     return ("true" if value else "false") if isinstance(value, bool) else str(value)
-
-
-def _get(value: Any, key: str) -> Any:
-    return value.get(key) if isinstance(value, dict) else None
-
-
-def _map(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _items(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""

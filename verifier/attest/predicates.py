@@ -11,6 +11,8 @@ from typing import Any
 
 from msgspec import Struct
 
+from verifier.formats.loose import get, mapping, text
+
 SLSA_02 = "https://slsa.dev/provenance/v0.2"
 SLSA_1 = "https://slsa.dev/provenance/v1"
 TYPES = {
@@ -60,38 +62,42 @@ def read_provenance(predicate_type: str, predicate: Any) -> Provenance | None:
 
 
 def _slsa_1(predicate: dict[str, Any]) -> Provenance | None:
-    definition, run = _map(predicate, "buildDefinition"), _map(predicate, "runDetails")
-    external = _map(definition, "externalParameters")
-    workflow, source = _map(external, "workflow"), external.get("source")
-    uri = _text(workflow, "repository") or (source if isinstance(source, str) else _text(_map(external, "source"), "uri")) or _dependency(definition)
+    definition, run = mapping(predicate, "buildDefinition"), mapping(predicate, "runDetails")
+    external = mapping(definition, "externalParameters")
+    workflow, source = mapping(external, "workflow"), external.get("source")
+    uri = text(get(workflow, "repository")) or (source if isinstance(source, str) else text(get(mapping(external, "source"), "uri"))) or _dependency(definition)
     repository, ref = split_source(uri)
     parameters = _flat(external)
     if parameters is None:
         return None
     return Provenance(
-        builder=_text(_map(run, "builder"), "id"),
-        build_type=_text(definition, "buildType"),
+        builder=text(get(mapping(run, "builder"), "id")),
+        build_type=text(get(definition, "buildType")),
         source_repository=repository,
-        ref=_text(workflow, "ref") or ref,
+        ref=text(get(workflow, "ref")) or ref,
         parameters=parameters,
     )
 
 
 def _slsa_02(predicate: dict[str, Any]) -> Provenance | None:
-    invocation = _map(predicate, "invocation")
-    repository, ref = split_source(_text(_map(invocation, "configSource"), "uri"))
-    parameters = _flat(_map(invocation, "parameters"))
+    invocation = mapping(predicate, "invocation")
+    repository, ref = split_source(text(get(mapping(invocation, "configSource"), "uri")))
+    parameters = _flat(mapping(invocation, "parameters"))
     if parameters is None:
         return None
     return Provenance(
-        builder=_text(_map(predicate, "builder"), "id"), build_type=_text(predicate, "buildType"), source_repository=repository, ref=ref, parameters=parameters
+        builder=text(get(mapping(predicate, "builder"), "id")),
+        build_type=text(get(predicate, "buildType")),
+        source_repository=repository,
+        ref=ref,
+        parameters=parameters,
     )
 
 
 def _dependency(definition: dict[str, Any]) -> str:
     """The first resolved dependency that is a git repository."""
     found = definition.get("resolvedDependencies")
-    uris = [_text(item, "uri") for item in found[:_MAX_PARAMETERS] if isinstance(item, dict)] if isinstance(found, list) else []
+    uris = [text(get(item, "uri")) for item in found[:_MAX_PARAMETERS] if isinstance(item, dict)] if isinstance(found, list) else []
     return next((uri for uri in uris if uri.startswith("git+")), "")
 
 
@@ -122,13 +128,3 @@ def _leaves(value: Any, path: str, depth: int) -> Iterator[tuple[str, str]]:
             yield from _leaves(inner, f"{path}.{index}", depth + 1)
     elif value is not None:
         yield path, ("true" if value else "false") if isinstance(value, bool) else str(value)
-
-
-def _map(value: Mapping[str, Any], key: str) -> dict[str, Any]:
-    found = value.get(key)
-    return found if isinstance(found, dict) else {}
-
-
-def _text(value: Mapping[str, Any], key: str) -> str:
-    found = value.get(key)
-    return found if isinstance(found, str) else ""

@@ -19,7 +19,7 @@ from verifier.cli.access import key_access
 from verifier.cli.options import Network, grouped
 from verifier.model import codes
 from verifier.model.errors import MisuseError
-from verifier.model.reference import AnyReference, parse_oci
+from verifier.model.reference import AnyReference
 from verifier.operations.policies import LoadedPolicy, load, with_trust
 from verifier.policy.document import All, Policy, Requirement, RootEntry, Rule, Signed, TrustEntry, TrustKind
 from verifier.policy.identity import repository_host
@@ -79,15 +79,12 @@ class TrustFlags(Struct, frozen=True, kw_only=True):
 
 def load_from_registry(written: str, network: Network | None) -> LoadedPolicy:
     """A policy in a registry, under the trust file that is configured."""
-    from verifier.operations.remote_policy import RemotePolicy, load_remote
+    from verifier.operations.remote_policy import configured, load_remote
 
     settings = load_settings(os.environ)
     if network is None:
         raise MisuseError(codes.USAGE, "a policy in a registry is no file; give the file itself here", where=written)
-    if settings.policy_trust is None:
-        reason = "who may sign it is not configured: set VERIFIER_POLICY_TRUST, or policyTrust in verifier.yaml, to a PolicyTrust file"
-        raise MisuseError(codes.CONFIG_INVALID, reason, where=written)
-    remote = RemotePolicy(reference=parse_oci(written), trust=Path(settings.policy_trust), state=settings.policies, stored_roots=settings.roots)
+    remote = configured(written, settings.policy_trust, settings.policies, settings.roots)
     with network.connected(quiet=True) as connections:
         return load_remote(remote, connections)
 

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from verifier.model import codes, limits
-from verifier.model.errors import InconclusiveError, MisuseError, first_line
+from verifier.model.errors import InconclusiveError, MisuseError
 from verifier.net.process import run_program
 
 _RELEASE = "release"
@@ -27,7 +27,7 @@ def render_chart(archive: bytes, helm: str) -> bytes:
         except (MisuseError, InconclusiveError) as error:
             raise InconclusiveError(codes.IMAGES_UNKNOWN, error.reason, where=helm) from error
     if done.status != 0:
-        reason = first_line(ValueError(done.stderr.decode("utf-8", "replace"))).replace(str(home), "")
+        reason = done.stderr.decode("utf-8", "replace").replace(home, "").strip().partition("\n")[0][:200]
         raise InconclusiveError(codes.IMAGES_UNKNOWN, f"helm template ended with {done.status}: {reason}", where=helm)
     if done.cut:
         raise InconclusiveError(codes.IMAGES_UNKNOWN, "helm template printed more than is read", where=helm)

@@ -14,6 +14,7 @@ from datetime import datetime
 from msgspec import Struct
 from msgspec.structs import replace
 
+from verifier.model.artifact import OciChart
 from verifier.model.claim import Attestation, Claim
 from verifier.model.context import Context, Request
 from verifier.model.digest import Digest
@@ -90,7 +91,7 @@ def _of_chart(repository: Reference, digest: Digest, tags: tuple[str, ...], load
     unknown = [f"{named}: {gap.reason} [{gap.code.name}]" for gap in examined.gathered.gaps]
     if examined.artifact is None and not unknown:
         unknown = [f"{named}: {item.reason} [{item.code.name}]" for item in examined.gathered.rejections[:1]]
-    chart = examined.artifact.facts.label if examined.artifact is not None and hasattr(examined.artifact, "facts") else ""
+    chart = examined.artifact.facts.label if isinstance(examined.artifact, OciChart) else ""
     counted = [claim for claim in claims if attributed(loaded.policy, claim).anchors]
     return Uses(found=tuple(_use(claim, repository, digest, (tags, chart)) for claim in counted), looked_at=1, unknown=tuple(unknown))
 

@@ -29,7 +29,7 @@ from verifier.model.errors import FailedError, InconclusiveError
 from verifier.model.reference import Reference
 from verifier.net.deadline import Deadline
 from verifier.operations.connections import Connections
-from verifier.operations.gather import gather, gather_old
+from verifier.operations.gather import EvidenceFiles, gather, gather_old
 from verifier.operations.policies import LoadedPolicy
 from verifier.operations.resolve import resolve, resolve_image
 from verifier.operations.verification import Examined, ExaminedPart, Options, examine_pinned, rule_of, wanted, without_chart
@@ -95,7 +95,7 @@ class Examiner(Struct, frozen=True, kw_only=True):
             pinned = resolve(reference, self.connections.source(reference, Deadline.after(self.options.seconds)))
         except (FailedError, InconclusiveError) as error:
             return without_chart(error, str(reference))
-        return examine_pinned(pinned, self.connections, replace(self.options, files=type(self.options.files)()), wanted(self.loaded.trust))
+        return examine_pinned(pinned, self.connections, replace(self.options, files=EvidenceFiles()), wanted(self.loaded.trust))
 
     def _images(self, request: Request, chart: Chart, rule: Rule) -> Iterator[_Work]:  # 2
         if rule.images is None:

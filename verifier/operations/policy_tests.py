@@ -25,16 +25,18 @@ from verifier.model.decision import Decision
 from verifier.model.digest import sha256
 from verifier.model.errors import FailedError, MisuseError
 from verifier.model.evidence import Gap, Kind, Location
-from verifier.model.reference import AnyReference, FileReference, PinnedReference, Reference, parse
+from verifier.model.reference import AnyReference, FileReference, PinnedReference, parse
 from verifier.oci.manifest import HELM_CHART
 from verifier.operations.policies import LoadedPolicy
 from verifier.operations.recording import read_recording
 from verifier.operations.replay import replay
 from verifier.operations.resolve import read_local
+from verifier.policy.case import asked_of
 from verifier.policy.cases import Case, Identity, StatedAttestation, read_cases
 from verifier.policy.document import ImageSource, TrustEntry, TrustKind
 from verifier.policy.engine import decide
 from verifier.policy.fields import known
+from verifier.policy.identity import san_type
 from verifier.signers.public import load_public_key
 
 _EPOCH = 315532800  # the first moment that a tar in a zip may have; any will do
@@ -118,7 +120,7 @@ def _facts(case: Case, loaded: LoadedPolicy, at: datetime) -> Facts:
 def _artifact(case: Case, reference: AnyReference) -> Chart:
     """A chart of what the case states: declared dependencies lie in it, unpacked."""
     stated = case.stated
-    asked = reference if isinstance(reference, Reference) else getattr(reference, "asserted", None)
+    asked = asked_of(reference)
     name = str(stated.chart.get("name") or (asked.repository.rpartition("/")[2] if asked else "chart"))
     version = str(stated.chart.get("version") or ((asked.tag or "1.0.0").replace("_", "+").removeprefix("v") if asked else "1.0.0"))
     metadata = {"apiVersion": "v2", **stated.chart, "name": name, "version": version}
@@ -195,11 +197,11 @@ def _signer(entry: TrustEntry, loaded: LoadedPolicy) -> OpenPGPSigner | KeySigne
 
 
 def _by_certificate(said: Identity, at: datetime, kind: Signature | Attestation) -> Claim:
-    san = SanType.URI if "://" in said.identity else SanType.EMAIL if "@" in said.identity else SanType.OTHER
+    kind_of_name = san_type(said.identity) or SanType.OTHER
     return Claim(
         scheme="sigstore",
         kind=kind,
-        signer=CertificateSigner(identity=said.identity, san_type=san, issuer=said.issuer, root=said.root, extensions=dict(said.claims)),
+        signer=CertificateSigner(identity=said.identity, san_type=kind_of_name, issuer=said.issuer, root=said.root, extensions=dict(said.claims)),
         anchors=frozenset((said.root,)),
         role=Role.MANIFEST,
         digest=sha256(b"a manifest"),

@@ -37,6 +37,7 @@ from verifier.operations.gather import Gathered
 from verifier.operations.policies import LoadedPolicy
 from verifier.operations.resolve import read_chart, resolve
 from verifier.operations.verification import Examined, ExaminedPart
+from verifier.report.codec import gap_value, location_value
 from verifier.trust.anchors import Anchor, Thresholds, TrustMaterial
 
 ARTIFACT = "application/vnd.helm-verifier.recording.v1"
@@ -156,7 +157,7 @@ class _Writer(Struct):
             "artifact": self._artifact(examined.artifact) if examined.artifact is not None else None,
             "evidence": [self._evidence(item) for item in gathered.evidence],
             "rejections": [_rejection(item) for item in gathered.rejections],
-            "gaps": [_gap(item) for item in gathered.gaps],
+            "gaps": [gap_value(item) for item in gathered.gaps],
             "parts": [self._part(item) for item in examined.parts],
             "imagesFrom": sorted(examined.images_from),
         }
@@ -183,7 +184,7 @@ class _Writer(Struct):
 
     def _evidence(self, item: Evidence) -> dict[str, Any]:
         return {
-            "location": _location(item.location),
+            "location": location_value(item.location),
             "mediaType": item.media_type,
             "payload": self.push(item.payload),
             "annotations": dict(item.annotations),
@@ -323,18 +324,13 @@ def _read_pinned(value: Message) -> PinnedReference:
     )
 
 
-def _location(location: Location) -> dict[str, Any]:
-    digest = str(location.digest) if location.digest else None
-    return {"kind": location.kind.value, "where": location.where, "digest": digest, "mediaType": location.media_type}
-
-
 def _read_location(value: Message) -> Location:
     digest = parse_digest(value.text("digest")) if value.has("digest") else None
     return Location(kind=Kind(value.text("kind")), where=value.text("where"), digest=digest, media_type=value.text("mediaType"))
 
 
 def _rejection(item: Rejection) -> dict[str, Any]:
-    return {"scheme": item.scheme, "code": item.code.name, "reason": item.reason, "location": _location(item.location), "signer": item.signer}
+    return {"scheme": item.scheme, "code": item.code.name, "reason": item.reason, "location": location_value(item.location), "signer": item.signer}
 
 
 def _read_rejection(value: Message) -> Rejection:
@@ -345,10 +341,6 @@ def _read_rejection(value: Message) -> Rejection:
         location=_read_location(value.need("location")),
         signer=value.get("signer"),
     )
-
-
-def _gap(item: Gap) -> dict[str, Any]:
-    return {"kind": item.kind, "where": item.where, "code": item.code.name, "reason": item.reason, "retryAfter": item.retry_after}
 
 
 def _read_gap(value: Message) -> Gap:

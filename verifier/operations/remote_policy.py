@@ -30,7 +30,7 @@ from verifier.model.context import Context, Facts, Request
 from verifier.model.decision import Result
 from verifier.model.digest import Digest, sha256
 from verifier.model.errors import FailedError, InconclusiveError, MisuseError, error
-from verifier.model.reference import Reference
+from verifier.model.reference import Reference, parse_oci
 from verifier.net.deadline import Deadline
 from verifier.oci.layout import replace_file
 from verifier.oci.manifest import EMPTY, EMPTY_BYTES, MANIFEST, Manifest, descriptor_value, read_manifest
@@ -72,6 +72,14 @@ class _Seen(Struct, frozen=True, kw_only=True):
     serial: int
     at: datetime
     entry: str
+
+
+def configured(written: str, trust: str | None, state: Path, stored_roots: Path) -> RemotePolicy:
+    """The policy that `oci://...` names, under the trust file that is configured; raises MisuseError where none is."""
+    if trust is None:
+        reason = "who may sign it is not configured: set VERIFIER_POLICY_TRUST, or policyTrust in verifier.yaml, to a PolicyTrust file"
+        raise MisuseError(codes.CONFIG_INVALID, reason, where=written)
+    return RemotePolicy(reference=parse_oci(written), trust=Path(trust), state=state, stored_roots=stored_roots)
 
 
 def push_policy(path: Path, reference: Reference, sign: SignStatement, connections: Connections, stored_roots: Path | None = None) -> Digest:

@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from verifier.model import codes
-from verifier.model.decision import Check, Decision
+from verifier.model.decision import Decision
 from verifier.model.errors import MisuseError
 from verifier.operations.policies import LoadedPolicy
 from verifier.operations.recording import Recording
 from verifier.operations.verification import Options, judge
+from verifier.report.codec import encode
 
 
 def replay(recording: Recording, loaded: LoadedPolicy | None = None, at: datetime | None = None) -> Decision:
@@ -31,15 +32,14 @@ def replay(recording: Recording, loaded: LoadedPolicy | None = None, at: datetim
 
 def changes(recording: Recording, decision: Decision) -> Iterator[str]:
     """What differs from what was told then, a line each; nothing where the answer and all that stands behind it are the same."""
-    told = recording.decision
-    yield from _change("outcome", told.get("outcome"), decision.outcome.value)
-    yield from _change("code", told.get("code"), decision.check.code.name if decision.check.code else None)
+    told, now = recording.decision, encode(decision)
+    for name in ("outcome", "code"):
+        yield from _change(name, told.get(name), now[name])
     policy = told.get("policy")
-    yield from _change("rule", policy.get("rule") if isinstance(policy, dict) else None, decision.policy.rule)
-    then = {line: None for check in told.get("checks") or () for line in _told(check, "")}
-    now = {line: None for check in decision.check.children for line in _checked(check, "")}
-    yield from (f"- {line}" for line in then if line not in now)
-    yield from (f"+ {line}" for line in now if line not in then)
+    yield from _change("rule", policy.get("rule") if isinstance(policy, dict) else None, now["policy"]["rule"])
+    before, after = (dict.fromkeys(line for check in value.get("checks") or () for line in _lines(check, "")) for value in (told, now))
+    yield from (f"- {line}" for line in before if line not in after)
+    yield from (f"+ {line}" for line in after if line not in before)
 
 
 def read_moment(written: str | None) -> datetime | None:
@@ -60,16 +60,10 @@ def _change(name: str, then: object, now: object) -> Iterator[str]:
         yield f"{name}: {then or 'none'} -> {now or 'none'}"
 
 
-def _told(check: object, above: str) -> Iterator[str]:
+def _lines(check: object, above: str) -> Iterator[str]:
+    """A check of a decision's JSON and all below it."""
     if isinstance(check, dict):
         name = f"{above}{check.get('name')}"
         yield f"{name}: {check.get('outcome')}" + (f" [{check['code']}]" if check.get("code") else "")
         for child in check.get("children") or ():
-            yield from _told(child, f"{name} / ")
-
-
-def _checked(check: Check, above: str) -> Iterator[str]:
-    name = f"{above}{check.name}"
-    yield f"{name}: {check.outcome.value}" + (f" [{check.code.name}]" if check.code else "")
-    for child in check.children:
-        yield from _checked(child, f"{name} / ")
+            yield from _lines(child, f"{name} / ")

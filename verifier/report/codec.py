@@ -35,7 +35,7 @@ def encode(decision: Decision) -> dict[str, Any]:
         "checks": [_check(child) for child in decision.check.children],
         "claims": [_claim(claim) for claim in decision.claims],
         "rejections": [_rejection(rejection) for rejection in decision.rejections],
-        "gaps": [_gap(gap) for gap in decision.gaps],
+        "gaps": [gap_value(gap) for gap in decision.gaps],
         "exceptions": [_exception(path, check) for path, check in decision.exceptions],
         "subcharts": decision.subcharts,
         "parts": [_part(part) for part in decision.parts],
@@ -128,7 +128,7 @@ def _claim(claim: Claim) -> dict[str, Any]:
         "clock": signed.clock.value if signed else None,
         "keyExpires": timestamp(claim.key_expires) if claim.key_expires else None,
         "trust": sorted(claim.anchors),
-        "evidence": _location(claim.location),
+        "evidence": location_value(claim.location),
     }
 
 
@@ -163,14 +163,16 @@ def _rejection(rejection: Rejection) -> dict[str, Any]:
         "code": rejection.code.name,
         "reason": rejection.reason,
         "signer": rejection.signer,
-        "evidence": _location(rejection.location),
+        "evidence": location_value(rejection.location),
     }
 
 
-def _location(location: Location) -> dict[str, Any]:
+def location_value(location: Location) -> dict[str, Any]:
+    """Where evidence lay."""
     digest = str(location.digest) if location.digest else None
     return {"kind": location.kind.value, "where": location.where, "digest": digest, "mediaType": location.media_type}
 
 
-def _gap(gap: Gap) -> dict[str, Any]:
+def gap_value(gap: Gap) -> dict[str, Any]:
+    """What could not be read."""
     return {"kind": gap.kind, "where": gap.where, "code": gap.code.name, "reason": gap.reason, "retryAfter": gap.retry_after}

@@ -8,10 +8,9 @@ from pathlib import Path
 from fastapi import FastAPI
 from msgspec import Struct, field
 
-from verifier.model import codes, limits
+from verifier.model import limits
 from verifier.model.context import Context
-from verifier.model.errors import MisuseError
-from verifier.model.reference import SCHEME, parse_oci
+from verifier.model.reference import SCHEME
 from verifier.net.egress import Egress
 from verifier.net.transport import HttpTransport, TlsSettings
 from verifier.oci.cache import ContentCache
@@ -66,9 +65,7 @@ def _snapshots(policy: str | Path, connections: Connections) -> Snapshots:
     found = load_settings(os.environ)
     if not str(policy).startswith(SCHEME):
         return Snapshots(lambda: load(Path(policy), found.roots))
-    if found.policy_trust is None:
-        raise MisuseError(codes.CONFIG_INVALID, "who may sign a policy in a registry is not configured: set VERIFIER_POLICY_TRUST", where=str(policy))
-    from verifier.operations.remote_policy import RemotePolicy, load_remote
+    from verifier.operations.remote_policy import configured, load_remote
 
-    remote = RemotePolicy(reference=parse_oci(str(policy)), trust=Path(found.policy_trust), state=found.policies, stored_roots=found.roots)
+    remote = configured(str(policy), found.policy_trust, found.policies, found.roots)
     return Snapshots(lambda: load_remote(remote, connections), every=_REFETCH_SECONDS)

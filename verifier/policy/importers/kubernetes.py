@@ -17,6 +17,7 @@ import binascii
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from verifier.formats.loose import get, items, mapping
 from verifier.policy.importers.draft import Draft, Requirement, all_of, any_of, attested, scope_of, signed
 
 Object = Mapping[str, Any]
@@ -26,8 +27,8 @@ def import_objects(objects: Sequence[Any], draft: Draft) -> bool:
     """Read all objects of kinds that are known into the draft; whether there were any."""
     found = False
     for value in objects:
-        for item in _items(value.get("items")) if isinstance(value, dict) and value.get("kind") == "List" else [value]:
-            reader = _READERS.get((_group(item), str(_get(item, "kind"))))
+        for item in items(value.get("items")) if isinstance(value, dict) and value.get("kind") == "List" else [value]:
+            reader = _READERS.get((_group(item), str(get(item, "kind"))))
             if reader is not None:
                 found = True
                 reader(item, draft, _Around(objects))
@@ -43,31 +44,31 @@ class _Around:
     def secret(self, name: str) -> str:
         """All that a Secret holds, as text; empty where it is not in the input."""
         for item in self._named("Secret", name):
-            texts = [str(value) for value in _map(item, "stringData").values()]
-            return "\n".join([*texts, *(_decoded(value) for value in _map(item, "data").values())])
+            texts = [str(value) for value in mapping(item, "stringData").values()]
+            return "\n".join([*texts, *(_decoded(value) for value in mapping(item, "data").values())])
         return ""
 
     def repository(self, name: str) -> str:
         """The URL of a HelmRepository; empty where it is not in the input."""
-        return next((str(_map(item, "spec").get("url") or "") for item in self._named("HelmRepository", name)), "")
+        return next((str(mapping(item, "spec").get("url") or "") for item in self._named("HelmRepository", name)), "")
 
     def _named(self, kind: str, name: str) -> Iterator[Object]:
-        return (item for item in self._objects if isinstance(item, dict) and item.get("kind") == kind and _map(item, "metadata").get("name") == name)
+        return (item for item in self._objects if isinstance(item, dict) and item.get("kind") == kind and mapping(item, "metadata").get("name") == name)
 
 
 # cosign's policy-controller
 
 
 def _cluster_image_policy(item: Object, draft: Draft, around: _Around) -> None:
-    name, spec = _name(item), _map(item, "spec")
-    scopes = [scope for image in _items(spec.get("images")) if (scope := scope_of(str(_get(image, "glob") or ""), draft, name, crosses=False))]
-    branches = [branch for index, one in enumerate(_items(spec.get("authorities"))) if (branch := _authority(one, index, name, draft, around)) is not None]
+    name, spec = _name(item), mapping(item, "spec")
+    scopes = [scope for image in items(spec.get("images")) if (scope := scope_of(str(get(image, "glob") or ""), draft, name, crosses=False))]
+    branches = [branch for index, one in enumerate(items(spec.get("authorities"))) if (branch := _authority(one, index, name, draft, around)) is not None]
     requirement = any_of(branches)
-    if not _items(spec.get("authorities")):
+    if not items(spec.get("authorities")):
         draft.note(f"{name}: it has no authorities, which means any signature of the public instance: left out")
     if spec.get("policy"):
         draft.note(
-            f"{name}: its policy in {_map(spec, 'policy').get('type') or 'CUE or Rego'} is not carried over: write conditions under attested, or an expr"
+            f"{name}: its policy in {mapping(spec, 'policy').get('type') or 'CUE or Rego'} is not carried over: write conditions under attested, or an expr"
         )
     if spec.get("match"):
         draft.note(f"{name}: match by kinds and labels of objects is not carried over; rules select by environment, cluster and namespace")
@@ -77,42 +78,42 @@ def _cluster_image_policy(item: Object, draft: Draft, around: _Around) -> None:
 
 
 def _authority(one: Any, index: int, policy: str, draft: Draft, around: _Around) -> Requirement | None:
-    label = str(_get(one, "name") or f"{policy}-{index}")
+    label = str(get(one, "name") or f"{policy}-{index}")
     where = f"{policy}, authority {label}"
-    if _get(one, "static"):
-        action = _map(one, "static").get("action")
+    if get(one, "static"):
+        action = mapping(one, "static").get("action")
         draft.note(f"{where}: static {action} {'approves without evidence and' if action == 'pass' else 'denies always and'} is left out")
         return None
     by = _authority_names(one, label, where, draft, around)
     if not by:
         return None
     for field in ("source", "rfc3161timestamp", "signatureFormat"):
-        if _get(one, field):
+        if get(one, field):
             draft.note(f"{where}: {field} is not carried over")
     demands = []
-    for item in _items(_get(one, "attestations")):
-        demand = attested(str(_get(item, "predicateType") or ""), by, draft, where)
+    for item in items(get(one, "attestations")):
+        demand = attested(str(get(item, "predicateType") or ""), by, draft, where)
         demands += [demand] if demand is not None else []
-        if _get(item, "policy"):
-            draft.note(f"{where}: what it demands of {_get(item, 'name') or 'the predicate'} in CUE or Rego is not carried over")
-    if _items(_get(one, "attestations")) and not demands:
+        if get(item, "policy"):
+            draft.note(f"{where}: what it demands of {get(item, 'name') or 'the predicate'} in CUE or Rego is not carried over")
+    if items(get(one, "attestations")) and not demands:
         return None
     return all_of(demands) if demands else signed(by)
 
 
 def _authority_names(one: Any, label: str, where: str, draft: Draft, around: _Around) -> list[str]:
-    key, keyless, by = _map(one, "key"), _map(one, "keyless"), list[str]()
+    key, keyless, by = mapping(one, "key"), mapping(one, "keyless"), list[str]()
     if key:
-        inline = str(key.get("data") or "") or around.secret(str(_map(key, "secretRef").get("name") or ""))
+        inline = str(key.get("data") or "") or around.secret(str(mapping(key, "secretRef").get("name") or ""))
         by += draft.keys(inline, label) or [draft.missing_key(label, f"{where} ({key.get('kms') or 'its secret'})")]
-        if _map(one, "ctlog"):
+        if mapping(one, "ctlog"):
             draft.note(f"{where}: a log entry is demanded; say `tlog: required` under the key if its signatures are logged")
-    for identity in _items(keyless.get("identities")):
+    for identity in items(keyless.get("identities")):
         entry = draft.keyless(label, identity if isinstance(identity, dict) else {}, where)
         by += [entry] if entry else []
-    if keyless and not _items(keyless.get("identities")):
+    if keyless and not items(keyless.get("identities")):
         draft.note(f"{where}: keyless without identities trusts whoever has an account: left out")
-    if keyless.get("ca-cert") or keyless.get("trustRootRef") or _map(one, "ctlog").get("trustRootRef"):
+    if keyless.get("ca-cert") or keyless.get("trustRootRef") or mapping(one, "ctlog").get("trustRootRef"):
         draft.note(f"{where}: its own CA or trust root is not carried over: name it under roots, and say `root:` in the entry")
     return list(dict.fromkeys(by))
 
@@ -121,32 +122,32 @@ def _authority_names(one: Any, label: str, where: str, draft: Draft, around: _Ar
 
 
 def _kyverno(item: Object, draft: Draft, around: _Around) -> None:
-    spec = _map(item, "spec")
+    spec = mapping(item, "spec")
     audit = str(spec.get("validationFailureAction") or "").lower() == "audit"
-    for rule in _items(spec.get("rules")):
-        for index, check in enumerate(_items(_get(rule, "verifyImages"))):
+    for rule in items(spec.get("rules")):
+        for index, check in enumerate(items(get(rule, "verifyImages"))):
             if not isinstance(check, dict):
                 continue
-            name = f"{_name(item)} {_get(rule, 'name') or index}"
+            name = f"{_name(item)} {get(rule, 'name') or index}"
             warns = audit or str(check.get("failureAction") or "").lower() == "audit"
             _verify_images(name, check, draft, around, warns=warns)
 
 
 def _verify_images(name: str, check: Object, draft: Draft, around: _Around, *, warns: bool) -> None:
-    scopes = [scope for glob in _items(check.get("imageReferences")) if (scope := scope_of(str(glob), draft, name, crosses=True))]
+    scopes = [scope for glob in items(check.get("imageReferences")) if (scope := scope_of(str(glob), draft, name, crosses=True))]
     if str(check.get("type") or "") == "Notary":
         draft.note(f"{name}: notation's signatures are not read: sign anew, and write the rule by hand")
         return
     for field in ("skipImageReferences", "repository", "annotations", "imageRegistryCredentials"):
         if check.get(field):
             draft.note(f"{name}: {field} is not carried over")
-    demands = [demand for one in _items(check.get("attestors")) if (demand := _attestor(one, name, draft, around)) is not None]
-    for item in _items(check.get("attestations")):
-        predicate = str(_get(item, "type") or _get(item, "predicateType") or "")
-        by = [entry for one in _items(_get(item, "attestors")) for names in _entries(one, name, draft, around) for entry in names]
+    demands = [demand for one in items(check.get("attestors")) if (demand := _attestor(one, name, draft, around)) is not None]
+    for item in items(check.get("attestations")):
+        predicate = str(get(item, "type") or get(item, "predicateType") or "")
+        by = [entry for one in items(get(item, "attestors")) for names in _entries(one, name, draft, around) for entry in names]
         demand = attested(predicate, by, draft, name) if by else None
         demands += [demand] if demand is not None else []
-        if _items(_get(item, "conditions")):
+        if items(get(item, "conditions")):
             draft.note(f"{name}: the conditions on {predicate} are not carried over: write conditions under attested, or an expr")
     requirement = all_of(demands) if demands else None
     if requirement is not None and check.get("verifyDigest", True) is not False and not warns:
@@ -156,7 +157,7 @@ def _verify_images(name: str, check: Object, draft: Draft, around: _Around, *, w
 
 def _attestor(one: Any, where: str, draft: Draft, around: _Around) -> Requirement | None:
     entries = _entries(one, where, draft, around)
-    count = _get(one, "count")
+    count = get(one, "count")
     if not entries:
         return None
     branches = [signed(names) for names in entries]
@@ -167,38 +168,38 @@ def _attestor(one: Any, where: str, draft: Draft, around: _Around) -> Requiremen
 
 def _entries(one: Any, where: str, draft: Draft, around: _Around) -> list[list[str]]:
     found: list[list[str]] = []
-    for entry in _items(_get(one, "entries")):
-        keys, keyless = _map(entry, "keys"), _map(entry, "keyless")
+    for entry in items(get(one, "entries")):
+        keys, keyless = mapping(entry, "keys"), mapping(entry, "keyless")
         if keys:
             text = str(keys.get("publicKeys") or "")
-            text = text if "BEGIN" in text else around.secret(text.rpartition("/")[2] or str(_map(keys, "secret").get("name") or ""))
+            text = text if "BEGIN" in text else around.secret(text.rpartition("/")[2] or str(mapping(keys, "secret").get("name") or ""))
             names = draft.keys(text, where)
             found += [[name] for name in names] or [[draft.missing_key(where, where)]]
         if keyless:
             name = draft.keyless(where, dict(keyless), where)
             found += [[name]] if name else []
-        if _get(entry, "certificates"):
+        if get(entry, "certificates"):
             draft.note(f"{where}: certificates are not carried over: name their CA as a root, or the key in them")
-        for nested in [_map(entry, "attestor")] if _get(entry, "attestor") else []:
+        for nested in [mapping(entry, "attestor")] if get(entry, "attestor") else []:
             found += _entries(nested, where, draft, around)
-        if _get(entry, "annotations"):
+        if get(entry, "annotations"):
             draft.note(f"{where}: annotations of signatures are not carried over")
     return found
 
 
 def _image_validating_policy(item: Object, draft: Draft, _: _Around) -> None:
-    name, spec = _name(item), _map(item, "spec")
-    globs = [_get(one, "glob") for one in _items(spec.get("matchImageReferences"))]
+    name, spec = _name(item), mapping(item, "spec")
+    globs = [get(one, "glob") for one in items(spec.get("matchImageReferences"))]
     scopes = [scope for glob in globs if glob and (scope := scope_of(str(glob), draft, name, crosses=True))]
     by: list[str] = []
-    for one in _items(spec.get("attestors")):
-        cosign, label = _map(one, "cosign"), f"{name}-{_get(one, 'name') or 'attestor'}"
-        by += draft.keys(str(_map(cosign, "key").get("data") or ""), label)
-        names = [draft.keyless(label, identity, name) for identity in _items(_map(cosign, "keyless").get("identities")) if isinstance(identity, dict)]
+    for one in items(spec.get("attestors")):
+        cosign, label = mapping(one, "cosign"), f"{name}-{get(one, 'name') or 'attestor'}"
+        by += draft.keys(str(mapping(cosign, "key").get("data") or ""), label)
+        names = [draft.keyless(label, identity, name) for identity in items(mapping(cosign, "keyless").get("identities")) if isinstance(identity, dict)]
         by += [entry for entry in names if entry]
-        if _get(one, "notary"):
+        if get(one, "notary"):
             draft.note(f"{name}: notation's signatures are not read")
-    if _items(spec.get("validations")):
+    if items(spec.get("validations")):
         draft.note(f"{name}: its validations in CEL are not carried over: which attestors they demand together must be written by hand; here one is enough")
     draft.rule(name, scopes, signed(list(dict.fromkeys(by))) if by else None)
 
@@ -207,24 +208,24 @@ def _image_validating_policy(item: Object, draft: Draft, _: _Around) -> None:
 
 
 def _oci_repository(item: Object, draft: Draft, around: _Around) -> None:
-    spec = _map(item, "spec")
-    _flux(_name(item), str(spec.get("url") or ""), _map(spec, "verify"), draft, around)
+    spec = mapping(item, "spec")
+    _flux(_name(item), str(spec.get("url") or ""), mapping(spec, "verify"), draft, around)
 
 
 def _helm_chart(item: Object, draft: Draft, around: _Around) -> None:
-    spec = _map(item, "spec")
-    _flux(_name(item), _joined(spec, around, draft, _name(item)), _map(spec, "verify"), draft, around)
+    spec = mapping(item, "spec")
+    _flux(_name(item), _joined(spec, around, draft, _name(item)), mapping(spec, "verify"), draft, around)
 
 
 def _helm_release(item: Object, draft: Draft, around: _Around) -> None:
-    spec = _map(_map(_map(item, "spec"), "chart"), "spec")
-    _flux(_name(item), _joined(spec, around, draft, _name(item)), _map(spec, "verify"), draft, around)
+    spec = mapping(mapping(mapping(item, "spec"), "chart"), "spec")
+    _flux(_name(item), _joined(spec, around, draft, _name(item)), mapping(spec, "verify"), draft, around)
 
 
 def _joined(spec: Object, around: _Around, draft: Draft, where: str) -> str:
     if not spec.get("verify"):
         return ""
-    base = around.repository(str(_map(spec, "sourceRef").get("name") or ""))
+    base = around.repository(str(mapping(spec, "sourceRef").get("name") or ""))
     if not base:
         draft.note(f"{where}: its HelmRepository is not in the input, so its charts cannot be named")
     return f"{base.rstrip('/')}/{spec.get('chart')}" if base else ""
@@ -240,13 +241,13 @@ def _flux(name: str, url: str, verify: Object, draft: Draft, around: _Around) ->
         draft.note(f"{name}: notation's signatures are not read: sign anew, and write the rule by hand")
         return
     by = []
-    secret = str(_map(verify, "secretRef").get("name") or "")
+    secret = str(mapping(verify, "secretRef").get("name") or "")
     if secret:
         by += draft.keys(around.secret(secret), name) or [draft.missing_key(name, f"the Secret {secret}")]
-    for identity in _items(verify.get("matchOIDCIdentity")):
-        entry = draft.keyless(name, {"issuerRegExp": _get(identity, "issuer"), "subjectRegExp": _get(identity, "subject")}, name)
+    for identity in items(verify.get("matchOIDCIdentity")):
+        entry = draft.keyless(name, {"issuerRegExp": get(identity, "issuer"), "subjectRegExp": get(identity, "subject")}, name)
         by += [entry] if entry else []
-    if not secret and not _items(verify.get("matchOIDCIdentity")):
+    if not secret and not items(verify.get("matchOIDCIdentity")):
         draft.note(f"{name}: it takes any keyless signature, whoever made it: left out")
     if verify.get("trustedRootSecretRef"):
         draft.note(f"{name}: its trusted root is not carried over: name it under roots, and say `root:` in the entry")
@@ -258,17 +259,17 @@ def _flux(name: str, url: str, verify: Object, draft: Draft, around: _Around) ->
 
 
 def _sveltos(item: Object, draft: Draft, around: _Around) -> None:
-    spec = _map(item, "spec")
-    inner = _map(spec, "clusterProfileSpec") or _map(spec, "profileSpec") or spec
-    for chart in _items(inner.get("helmCharts")):
-        url, name = str(_get(chart, "repositoryURL") or ""), f"{_name(item)} {_get(chart, 'chartName')}"
-        signatures, provenance = _map(chart, "signatureVerification"), _map(chart, "provenanceVerification")
+    spec = mapping(item, "spec")
+    inner = mapping(spec, "clusterProfileSpec") or mapping(spec, "profileSpec") or spec
+    for chart in items(inner.get("helmCharts")):
+        url, name = str(get(chart, "repositoryURL") or ""), f"{_name(item)} {get(chart, 'chartName')}"
+        signatures, provenance = mapping(chart, "signatureVerification"), mapping(chart, "provenanceVerification")
         if provenance:
             draft.note(f"{name}: provenanceVerification is not carried over: import its keyring (verifier policy import KEYRING --charts SCOPE)")
         if signatures and not url.startswith("oci://"):
             draft.note(f"{name}: signatureVerification of a chart over https is ignored by Sveltos, and not carried over")
         elif signatures:
-            path = str(_get(chart, "chartName") or "").rpartition("/")[2]
+            path = str(get(chart, "chartName") or "").rpartition("/")[2]
             whole = url if url.rstrip("/").endswith(f"/{path}") else f"{url.rstrip('/')}/{path}"
             _flux(name, whole, signatures, draft, around)
 
@@ -287,11 +288,11 @@ _READERS: dict[tuple[str, str], Callable[[Object, Draft, _Around], None]] = {
 
 
 def _group(item: Any) -> str:
-    return str(_get(item, "apiVersion") or "").rpartition("/")[0]
+    return str(get(item, "apiVersion") or "").rpartition("/")[0]
 
 
 def _name(item: Object) -> str:
-    return str(_map(item, "metadata").get("name") or item.get("kind"))
+    return str(mapping(item, "metadata").get("name") or item.get("kind"))
 
 
 def _decoded(value: Any) -> str:
@@ -299,16 +300,3 @@ def _decoded(value: Any) -> str:
         return base64.b64decode(str(value), validate=True).decode("utf-8", "replace")
     except (ValueError, binascii.Error):
         return ""
-
-
-def _get(value: Any, key: str) -> Any:
-    return value.get(key) if isinstance(value, dict) else None
-
-
-def _map(value: Any, key: str) -> dict[str, Any]:
-    found = _get(value, key)
-    return found if isinstance(found, dict) else {}
-
-
-def _items(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
