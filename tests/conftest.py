@@ -10,8 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
+# No test has a time limit: machines are noisy, and an expression's first use compiles it.
+hypothesis.settings.register_profile("no deadline", deadline=None)
+hypothesis.settings.load_profile("no deadline")
 pytest.register_assert_rewrite("tests.support", "tests.simulators")
 
 from verifier.registry.app import RegistryApp  # noqa: E402
