@@ -74,10 +74,10 @@ def join(name: str, parts: Sequence[JudgedPart], none: str) -> Check:
     if not parts:
         return Check(name=name, outcome=Result.PASSED, reason=none)
     check = all_of(name, [part.check for part in parts])
-    left = sum(part.state is PartState.UNJUDGED for part in parts)
-    return (
-        replace(check, reason=f"partial: {left} of {len(parts)} judged by nobody, which the rule accepts") if left and check.outcome is Result.PASSED else check
-    )
+    left = sum(part.kind is PartKind.SUBCHART and part.state is PartState.UNJUDGED and not part.check.leans for part in parts)
+    if not left or check.outcome is not Result.PASSED:
+        return check
+    return replace(check, reason=f"partial: {left} of {len(parts)} are judged by nobody, which the rule accepts")
 
 
 def _excused(part: JudgedPart, case: Case) -> JudgedPart:

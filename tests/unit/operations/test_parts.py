@@ -119,6 +119,7 @@ def test_a_subchart_that_nobody_can_judge(registry: str, repository: str, why: s
     accepted = asked(registry, f"{JUDGED[:-1]}, partial: accept}}")
     assert accepted.allowed
     assert accepted.subcharts == "partial"
+    assert accepted.check.children[-1].reason == "partial: 1 of 1 are judged by nobody, which the rule accepts"
     assert any("not judged" in warning for warning in accepted.warnings)
 
 
@@ -211,6 +212,7 @@ def test_images_that_are_pinned_and_listed(registry: str) -> None:
         registry, f"image: {{repository: ghcr.io/acme/app, digest: '{APP}'}}", 'from: values, pinned: true, repositories: ["oci://ghcr.io/acme/*"]'
     )
     assert decision.allowed, decision.check.reason
+    assert decision.check.children[-1].reason == "all 1 hold"
     assert [(part.kind, part.path, part.digest) for part in decision.parts] == [(PartKind.IMAGE, f"ghcr.io/acme/app@{APP}", APP)]
 
 

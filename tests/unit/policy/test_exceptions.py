@@ -171,6 +171,7 @@ def test_an_image_by_tag_that_somebody_answers_for() -> None:
     decision = with_image("acme/app:1", "image-refused")
     assert decision.allowed
     assert [part.state for part in decision.parts] == [PartState.UNJUDGED]
+    assert decision.check.children[-1].reason == "all 1 hold"  # what lets it pass is told below, and in a warning
 
 
 def test_a_refused_image_does_not_hide_that_its_signature_could_not_be_told() -> None:
