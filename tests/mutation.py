@@ -42,6 +42,7 @@ TESTS = [
         "predicates",
         "expression",
         "lint",
+        "parts",
     )
 ]
 TESTS += ["tests/unit/test_policies.py", "tests/unit/policy/test_properties.py"]  # the slow ones last
