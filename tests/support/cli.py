@@ -16,6 +16,7 @@ class Ran:
     status: int
     out: str
     err: str
+    data: bytes = b""  # what was written to stdout, as it is
 
     @property
     def text(self) -> str:
@@ -24,10 +25,11 @@ class Ran:
 
 def run(*arguments: str) -> Ran:
     """Run `verifier ARGUMENTS`; no output may hold the canary or a traceback."""
-    out, err = io.StringIO(), io.StringIO()
+    raw, err = io.BytesIO(), io.StringIO()
+    out = io.TextIOWrapper(raw, encoding="utf-8", newline="", write_through=True)
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         status = execute([str(item) for item in arguments])
-    ran = Ran(status, out.getvalue(), err.getvalue())
+    ran = Ran(status, raw.getvalue().decode("utf-8", "replace"), err.getvalue(), raw.getvalue())
     assert CANARY not in ran.text, "a secret was printed"
     assert "Traceback" not in ran.text
     assert "internal error" not in ran.text, ran.err

@@ -70,6 +70,9 @@ def test_every_option_that_docs_name_exists() -> None:
             ("attest",),
             ("verify-blob",),
             ("trust", "update"),
+            ("helm", "install-plugin"),
+            ("helm", "package-plugin"),
+            ("helm", "install"),
         )
     )
     foreign = {
@@ -86,6 +89,14 @@ def test_every_option_that_docs_name_exists() -> None:
         "--kill",
         "--from-file",
         "--sign",
+        "--keyring",
+        "--devel",
+        "--version",
+        "--repo",
+        "--post-renderer",
+        "--set",
+        "--username",
+        "--password",
     }
     for page in PAGES:
         for option in set(re.findall(r"(?<![-\w])--[a-z](?:[a-z-]*[a-z])?(?![-\w])", page.read_text())) - foreign:

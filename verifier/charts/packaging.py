@@ -11,8 +11,8 @@ import io
 import os
 import tarfile
 import zlib
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path, PurePosixPath
 
 from verifier.charts.archive import ChartArchive, read_archive
 from verifier.charts.ignore import IgnoreRules, parse_ignore
@@ -53,15 +53,29 @@ def read_directory(directory: Path) -> dict[str, bytes]:
     return files
 
 
-def write_archive(name: str, files: Mapping[str, bytes], *, epoch: int) -> bytes:
-    """A .tgz with `files` below `name/`, Chart.yaml first so that a reader may stop there."""
+def write_archive(name: str, files: Mapping[str, bytes], *, epoch: int, plugin: Collection[str] = ()) -> bytes:
+    """A .tgz with `files` below `name/`, Chart.yaml first so that a reader may stop there.
+
+    Of a plugin, `plugin` are the files to run, and directories are entries too: Helm 3 does not make those that are missing. Without a
+    name the files lie at the top, where Helm 3 wants those of a plugin.
+    """
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for path in _directories(files, top=bool(name)) if plugin else ():
+            folder = tarfile.TarInfo(f"{name}/{path}".strip("/"))
+            folder.type, folder.mode, folder.mtime = tarfile.DIRTYPE, 0o755, epoch
+            tar.addfile(folder)
         for path in sorted(files, key=lambda path: (path != "Chart.yaml", path)):
-            member = tarfile.TarInfo(f"{name}/{path}")
-            member.size, member.mode, member.mtime = len(files[path]), 0o644, epoch
+            member = tarfile.TarInfo(f"{name}/{path}".lstrip("/"))
+            member.size, member.mode, member.mtime = len(files[path]), 0o755 if path in plugin else 0o644, epoch
             tar.addfile(member, io.BytesIO(files[path]))
     return _gzip(buffer.getvalue())
+
+
+def _directories(paths: Iterable[str], *, top: bool) -> list[str]:
+    """All that the paths lie in, the outer ones first; "" is the top."""
+    parents = {parent.as_posix().removeprefix(".") for path in paths for parent in PurePosixPath(path).parents}
+    return sorted(parent for parent in parents if parent or top)
 
 
 def _gzip(data: bytes) -> bytes:

@@ -37,6 +37,7 @@ _COMMANDS = {
     "policy": ("verifier.cli.policy", "policy", "Check, test, compare and replay policies."),
     "trust": ("verifier.cli.roots", "trust", "Show sigstore's trusted roots, and refresh them."),
     "keys": ("verifier.cli.keys", "keys", "Make a key pair, say what a trust file holds, list what a key signed."),
+    "helm": ("verifier.cli.helm", "helm", "Helm's plugin and getter, and Helm's commands on verified bytes."),
     "registry": ("verifier.cli.registry", "registry", "Serve the embedded registry; log in."),
     "serve": ("verifier.cli.serve", "serve", "Serve decisions over HTTP."),
     "demo": ("verifier.cli.demo", "demo", "Show the main job on a temporary registry."),

@@ -45,26 +45,30 @@ class Network(Struct, frozen=True, kw_only=True):
         return ("insecure-skip-tls-verify",) if self.insecure_skip_tls_verify else ()
 
     @contextmanager
-    def connected(self, *, quiet: bool = False) -> Iterator[Connections]:
-        """Connections for this command, closed at its end; unless `quiet`, a slow one shows its progress on a terminal."""
+    def connected(self, *, quiet: bool = False, given: tuple[str, Basic] | None = None) -> Iterator[Connections]:
+        """Connections for this command, closed at its end; unless `quiet`, a slow one shows its progress on a terminal.
+
+        `given` is a host and the credential for it alone; without one, what the environment says.
+        """
         with ExitStack() as stack:
             observe = _debug if self.debug else None
             if observe is None and not quiet and progress.wanted():
                 observe = stack.enter_context(progress.shown()).note
-            connections = self._connect(observe)
+            connections = self._connect(observe, given or _given_credential())
             stack.callback(connections.close)
             yield connections
 
-    def _connect(self, observe: Observer | None) -> Connections:
+    def _connect(self, observe: Observer | None, given: tuple[str, Basic] | None) -> Connections:
         """The person asking may reach their own network, but never metadata services."""
         settings = load_settings(os.environ)
         tls = TlsSettings(ca_file=self.ca_file or settings.ca_file, cert_file=self.cert_file, key_file=self.key_file, verify=not self.insecure_skip_tls_verify)
         egress = Egress(allow_private=True)
         transport = HttpTransport(egress=egress, tls=tls, observe=observe)
         files = credential_files(os.environ, self.registry_config or settings.registry_config)
-        credentials = Credentials(files, given=_given_credential(), environment=os.environ)
-        loopback_tls = bool(tls.ca_file or tls.cert_file or self.insecure_skip_tls_verify) and not self.plain_http
-        session = Session(transport, credentials, SessionSettings(egress=egress, tls=tls, plain_http=self.plain_http, loopback_tls=loopback_tls))
+        credentials = Credentials(files, given=given, environment=os.environ)
+        plain_http = self.plain_http or settings.plain_http
+        loopback_tls = bool(tls.ca_file or tls.cert_file or self.insecure_skip_tls_verify) and not plain_http
+        session = Session(transport, credentials, SessionSettings(egress=egress, tls=tls, plain_http=plain_http, loopback_tls=loopback_tls))
         return Connections(session)
 
 
@@ -94,14 +98,15 @@ _NETWORK = (
     click.option("--key-file", type=click.Path(dir_okay=False), help="The client certificate's key (PEM)."),
     click.option("--insecure-skip-tls-verify", is_flag=True, help="UNSAFE: do not check the registry's certificate."),
     click.option("--registry-config", type=click.Path(dir_okay=False), help="Credentials file in Docker's format."),
-    click.option("--debug", is_flag=True, help="Show each request on stderr, secrets masked."),
+    click.option("--debug", is_flag=True, envvar="VERIFIER_DEBUG", help="Show each request on stderr, secrets masked."),
 )
 
 
 def context_options(command: _F) -> _F:
     """Add --environment, --cluster and --namespace."""
     for name in ("namespace", "cluster", "environment"):
-        command = click.option(f"--{name}", help=f"The {name} that rules may select on.")(command)
+        variable = f"VERIFIER_{name.upper()}"
+        command = click.option(f"--{name}", envvar=variable, help=f"The {name} that rules may select on (or {variable}).")(command)
     return command
 
 

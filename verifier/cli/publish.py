@@ -25,7 +25,7 @@ def package(chart: str, destination: str, openpgp_key: str | None, passphrase_fi
     from verifier.charts.packaging import DEFAULT_EPOCH, package_directory
     from verifier.operations.signing import write_new
 
-    archive, data = package_directory(Path(chart), epoch=_epoch(DEFAULT_EPOCH))
+    archive, data = package_directory(Path(chart), epoch=source_date_epoch(DEFAULT_EPOCH))
     path = Path(destination) / f"{archive.facts.label}.tgz"
     signed = None
     if openpgp_key is not None:
@@ -63,7 +63,8 @@ def push(archive: str, base: str, network: Network) -> None:
     echo(f"digest  {pushed.digest}")
 
 
-def _epoch(default: int) -> int:
+def source_date_epoch(default: int) -> int:
+    """SOURCE_DATE_EPOCH, or the default; raises MisuseError `usage`."""
     text = os.environ.get("SOURCE_DATE_EPOCH")
     if text is None:
         return default

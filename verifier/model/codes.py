@@ -82,6 +82,8 @@ TAG_EXISTS = _misuse("tag-exists", "This version is published with other content
 UNSAFE_LISTEN = _misuse("unsafe-listen", "Give --callers, listen on loopback, or spell it out with --unsafe-no-auth.")
 UNAUTHENTICATED = _misuse("unauthenticated", "Send a bearer token of one of the configured callers.")
 TOOL_MISSING = _misuse("tool-missing", "Install the program that is named, or use a form that does not need it.")
+PLUGIN_FOREIGN = _misuse("plugin-foreign", "Remove the other plugin of this name (`helm plugin uninstall NAME`), or give another directory with --plugins.")
+PLUGIN_BROKEN = _misuse("plugin-broken", "Install verifier into a Python of its own (a venv, pipx), and run `verifier helm install-plugin` from there.")
 
 # Failed: the chart itself.
 CHART_MANIFEST_INVALID = _failed("chart-manifest-invalid", "The manifest is not a valid OCI image manifest; push the chart again with a current client.")
@@ -112,6 +114,10 @@ OPENPGP_UNSUPPORTED = _failed("openpgp-unsupported", "Ask the signer for a key o
 OPENPGP_EXPIRED_SIGNATURE = _failed("openpgp-expired-signature", "The signature itself has expired; ask the signer for a fresh one.")
 OPENPGP_FUTURE = _failed("openpgp-future", "The signature is dated in the future; check both clocks.")
 OPENPGP_KEY_REVOKED = _failed("openpgp-key-revoked", "The signing key was revoked; get a chart that was signed with a current key.")
+PROVENANCE_MISSING = _failed(
+    "provenance-missing",
+    "The chart carries no .prov, which Helm's --verify asks for: leave --verify out, since the policy judges the chart, or sign it with OpenPGP.",
+)
 BUNDLE_MALFORMED = _failed("bundle-malformed", "The bundle does not follow the sigstore bundle specification; sign again with a current client.")
 CERTIFICATE_INVALID = _failed(
     "certificate-invalid", "The signing certificate is not one for signing code with one identity; it was not issued by Fulcio or a CA like it."

@@ -36,6 +36,7 @@ _REPOSITORY = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _HOSTNAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+_USERINFO = re.compile(r"//[^/@]*@")
 _MAX_NAME = 255  # many clients limit host + "/" + repository
 
 
@@ -248,5 +249,10 @@ def _parse_layout(text: str) -> LayoutReference:
     return LayoutReference(path=path, tag=canonical_tag(tag, written=text) if tag else None, digest=digest, written=text)
 
 
+def masked(text: str) -> str:
+    """What a person wrote, to be shown: without credentials, which some write before the host."""
+    return _USERINFO.sub("//***@", text[:200])
+
+
 def _invalid(text: str, why: str) -> MisuseError:
-    return MisuseError(codes.REFERENCE_INVALID, why, where=repr(text[:200]))
+    return MisuseError(codes.REFERENCE_INVALID, why, where=repr(masked(text)))

@@ -35,3 +35,23 @@ def run_program(arguments: Sequence[str], *, stdin: bytes, seconds: float, envir
         raise InconclusiveError(codes.TIMEOUT, f"{arguments[0]!r} did not end within {seconds:.0f} s") from error
     cut = max(len(done.stdout), len(done.stderr)) > _MAX_OUTPUT
     return Finished(status=done.returncode, stdout=done.stdout[:_MAX_OUTPUT], stderr=done.stderr[:_MAX_OUTPUT], cut=cut)
+
+
+def run_attached(arguments: Sequence[str], *, environment: Mapping[str, str]) -> int:
+    """Run to the end on this terminal, with its input and output, and return the exit code; raises MisuseError `tool-missing`.
+
+    An interrupt from the keyboard reaches the program itself, which may have a rollback to do: it is waited for, not killed.
+    """
+    import signal
+    import subprocess
+
+    try:
+        running = subprocess.Popen(list(arguments), env=dict(environment))
+    except OSError as error:
+        raise MisuseError(codes.TOOL_MISSING, f"{arguments[0]!r} could not be started: {error}") from error
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        status = running.wait()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    return status if status >= 0 else 128 - status

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -56,6 +56,8 @@ class RegistryApp:
     async def _answer(self, request: IncomingRequest) -> Answer:
         if request.path in ("/v2", "/v2/"):
             return Answer(200, {"Content-Type": "application/json"}, b"{}")
+        if request.path == "/v2/_catalog":
+            return await self._catalog(request)
         match = _ROUTE.fullmatch(request.path)
         if match is None:
             raise RegistryError(404, "UNSUPPORTED", "no such route")
@@ -209,12 +211,13 @@ class RegistryApp:
         name = request.path.removeprefix("/v2/").removesuffix("/tags/list")
         if not layout.exists:
             raise RegistryError(404, "NAME_UNKNOWN", "no such repository")
-        tags = [tag for tag in await asyncio.to_thread(layout.tags) if tag > request.query.get("last", "")]
-        most = _page_size(request)
-        headers = {"Content-Type": "application/json"}
-        if most and len(tags) > most:
-            headers["Link"] = f'</v2/{name}/tags/list?{urlencode({"n": most, "last": tags[most - 1]})}>; rel="next"'
-        return Answer(200, headers, dump_json({"name": name, "tags": tags[:most]}))
+        return _page(request, {"name": name}, "tags", await asyncio.to_thread(layout.tags))
+
+    async def _catalog(self, request: IncomingRequest) -> Answer:
+        """All repositories, sorted; not in the OCI specification, and what an index for Helm can be made of."""
+        if request.method not in ("GET", "HEAD"):
+            raise RegistryError(405, "UNSUPPORTED", f"{request.method} is not offered here")
+        return _page(request, {}, "repositories", await asyncio.to_thread(lambda: sorted(self._store.repositories())))
 
     async def get_referrers(self, request: IncomingRequest, layout: ImageLayout, rest: str) -> Answer:
         """What refers to a digest; an unknown digest has none. Pages of 100."""
@@ -276,6 +279,16 @@ def _digest_or_tag(text: str) -> Digest | str:
 
 def _created(name: str, digest: Digest) -> Answer:
     return Answer(201, {"Location": f"/v2/{name}/blobs/{digest}", "Docker-Content-Digest": str(digest)})
+
+
+def _page(request: IncomingRequest, head: Mapping[str, str], key: str, names: Sequence[str]) -> Answer:
+    """A sorted list with `n`, `last` and `Link`."""
+    rest = [name for name in names if name > request.query.get("last", "")]
+    most = _page_size(request)
+    headers = {"Content-Type": "application/json"}
+    if most and len(rest) > most:
+        headers["Link"] = f'<{request.path}?{urlencode({"n": most, "last": rest[most - 1]})}>; rel="next"'
+    return Answer(200, headers, dump_json({**head, key: rest[:most]}))
 
 
 def _page_size(request: IncomingRequest) -> int | None:

@@ -346,6 +346,9 @@ def test_policy_commands(monkeypatch: pytest.MonkeyPatch) -> None:
     run("sign", name, "--openpgp-key", "team.key")
     assert run("verify", name, "--policy", "p.yaml").status == 0
     monkeypatch.setenv("VERIFIER_POLICY", "p.yaml")
+    relative = run("verify", name)
+    assert (relative.status, "[config-invalid]" in relative.err, "expected an absolute path" in relative.err) == (2, True, True)
+    monkeypatch.setenv("VERIFIER_POLICY", str(Path("p.yaml").absolute()))
     assert run("verify", name).status == 0
     Path("team.asc").write_bytes(pgp("other").public)
     broken = run("verify", name)
