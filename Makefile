@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m pytest
 WORKERS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format interop peers bench mutants docs clean
+.PHONY: help demo test check format interop peers bench mutants docs dist clean
 
 help:  ## List the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -50,8 +50,16 @@ coverage: $(READY)  ## Branch coverage of verifier/
 mutants: $(READY)  ## Change the policy engine line by line; say which changes no test notices (slow)
 	$(BIN)/python -m tests.mutation $(addprefix verifier/policy/,engine.py logic.py select.py index.py scopes.py requirements.py document.py)
 
-docs: $(READY)  ## Write the generated pages
+docs: $(READY)  ## Write the generated pages and lists
 	$(BIN)/python docs/generate.py
+	$(BIN)/uv export --frozen --no-dev --no-emit-project --no-annotate --no-header --quiet -o .github/requirements.txt
+
+dist: $(READY)  ## Build what a release consists of: the package and Helm's plugins
+	rm -rf dist
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/uv build --quiet --out-dir dist
+	$(BIN)/verifier helm package-plugin -d dist
+	@rm -f dist/.gitignore
+	@ls dist
 
 bench: $(READY)  ## Measure beside the real programs, as ratios
 	-$(BIN)/python -m tests.peers --bench

@@ -39,7 +39,9 @@ def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFac
     monkeypatch.setattr(socket.socket, "connect", _guarded_connect)
     home = tmp_path_factory.mktemp("home")
     for name in list(os.environ):
-        if name.startswith(("VERIFIER_", "COSIGN_", "HELM_", "DOCKER_", "XDG_", "REGISTRY_")) and name not in ("VERIFIER_REQUIRE_PEERS", "VERIFIER_PEERS"):
+        if name.startswith(
+            ("VERIFIER_", "COSIGN_", "HELM_", "DOCKER_", "XDG_", "REGISTRY_", "GITHUB_", "GITLAB_", "CI_", "ACTIONS_", "SIGSTORE_")
+        ) and name not in ("VERIFIER_REQUIRE_PEERS", "VERIFIER_PEERS"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("GNUPGHOME", str(home / "no-gnupg-home-of-yours"))
@@ -62,7 +64,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def _leftovers() -> set[str]:
-    return {path.name for path in Path(tempfile.gettempdir()).glob("v*") if path.name.startswith(("vgpg-", "verifier-demo-"))}
+    places = (Path(tempfile.gettempdir()), Path("/dev/shm"))
+    return {path.name for place in places for path in place.glob("v*") if path.name.startswith(("vgpg-", "verifier-demo-", "verifier-helm-"))}
 
 
 def _agents() -> list[str]:

@@ -89,6 +89,22 @@ def test_we_verify_what_helm_pushes(any_registry: str, peer: MakePeer, chart: Pa
     assert (tmp_path / "p" / "web-1.4.2.tgz").read_bytes() == (tmp_path / "web-1.4.2.tgz").read_bytes()
 
 
+@pytest.mark.parametrize("helm_name", HELMS)
+def test_helm_takes_what_we_release(helm_name: str, any_registry: str, peer: MakePeer, chart: Path, tmp_path: Path, gpg_home: Callable[[str], Gpg]) -> None:
+    helm, maker = peer(helm_name), gpg_home("rsa2048")
+    (tmp_path / "key.asc").write_bytes(maker.run("--armor", "--export-secret-keys"))
+    ran = run("release", str(chart), f"oci://{any_registry}/acme", "--openpgp-key", str(tmp_path / "key.asc"), "-o", "json")
+    assert ran.status == 0, ran.text
+    reference = f"oci://{any_registry}/acme/web"
+    assert json.loads(ran.out)["items"][0]["reference"].startswith(f"{reference}:1.4.2@sha256:")
+    done = helm("template", "x", reference, "--version", "1.4.2", "--plain-http", "--verify", "--keyring", maker.public)
+    assert b"kind: ConfigMap" in done.stdout
+    assert (
+        json.loads(run("release", str(chart), f"oci://{any_registry}/acme", "--openpgp-key", str(tmp_path / "key.asc"), "-o", "json").out)["items"][0]["state"]
+        == "unchanged"
+    )
+
+
 def test_a_prov_attached_later_counts_like_a_layer(any_registry: str, chart: Path, tmp_path: Path, gpg_home: Callable[[str], Gpg]) -> None:
     maker = gpg_home("rsa2048")
     assert run("package", str(chart), "-d", str(tmp_path)).status == 0

@@ -50,6 +50,8 @@ class Switches:
     html: bool = False
     tags_page: int = 0
     next_page: str = ""
+    stop_at: int = 0  # the number of the write, counted from 1, before which everything stands still until `go_on` is set
+    refuse_write: dict[str, int] = field(default_factory=dict)  # path fragment -> status for every PUT that holds it
     swallow_fallback: int = 0  # how many writes of a fallback tag are lost
 
 
@@ -65,6 +67,9 @@ class SimulatedRegistry:
     uploads: dict[str, bytes] = field(default_factory=dict)
     requests: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
+    writes: int = 0
+    stopped: threading.Event = field(default_factory=threading.Event)
+    go_on: threading.Event = field(default_factory=threading.Event)
 
     def paths(self, method: str = "GET") -> list[str]:
         """The paths asked with this method, in order."""
@@ -144,6 +149,15 @@ def _handler(registry: SimulatedRegistry) -> type[BaseHTTPRequestHandler]:
             with registry.lock:
                 registry.requests.append((self.command, self.path, dict(self.headers.items())))
             switches = registry.switches
+            if self.command in ("POST", "PUT", "PATCH") and switches.stop_at:
+                registry.writes += 1
+                if registry.writes == switches.stop_at:
+                    registry.stopped.set()
+                    registry.go_on.wait(60)
+                    return None  # whoever asked is dead by now
+            for fragment, status in switches.refuse_write.items():
+                if self.command == "PUT" and fragment in self.path:
+                    return self.error(status, "DENIED")
             for fragment, status in switches.status.items():
                 if fragment in self.path:
                     return self.error(status, {404: "MANIFEST_UNKNOWN", 429: "TOOMANYREQUESTS"}.get(status, "UNKNOWN"))

@@ -48,6 +48,8 @@ class Services:
     switches: Switches
     url: str = ""
     asked: list[str] = field(default_factory=list)
+    job_secret: str = "of the job"
+    job: dict[str, str] = field(default_factory=dict)  # the claims of GitHub's tokens
 
     def token(self, subject: str = "alice@acme.test", *, audience: str = AUDIENCE, age: float = 0.0, **claims: Any) -> str:
         now = time.time() - age
@@ -61,7 +63,8 @@ class Services:
             "nbf": now,
             "exp": now + 300,
         }
-        return jwt.encode({**said, **claims}, ISSUER_KEY, algorithm="RS256")
+        told = {name: value for name, value in {**said, **claims}.items() if value is not None}
+        return jwt.encode(told, ISSUER_KEY, algorithm="RS256")
 
     def trust_config(self, *, version: int = 1, timestamps: bool = True, logs: bool = True) -> dict[str, Any]:
         def service(path: str = "", api: int = 1) -> dict[str, Any]:
@@ -98,6 +101,15 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:
         return
 
+    def do_GET(self) -> None:
+        """GitHub's token endpoint: whoever holds the job's own secret gets a token for the audience that it asks for."""
+        self.on.asked.append(self.path)
+        if self.headers.get("Authorization") != f"bearer {self.on.job_secret}":
+            return self._answer(401, b"{}")
+        told: dict[str, Any] = {"email": None, **self.on.job}
+        token = self.on.token(f"repo:acme/charts:ref:{self.on.job['ref']}", **told)
+        return self._answer(200, json.dumps({"value": token}).encode())
+
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
         last = self.path.rstrip("/").rpartition("/")[2]
@@ -132,8 +144,8 @@ class _Handler(BaseHTTPRequestHandler):
         start = datetime.now(UTC).replace(microsecond=0) - timedelta(seconds=5)
         # Fulcio writes the issuer twice; cosign's old path reads the old one alone.
         named = {"issuer": claims["iss"], "old_issuer": claims["iss"]}
-        order = sim.Order(identity=claims.get("email", claims["sub"]), **named, extensions=claims.get("extensions", {}), at=start)
-        order.extensions = {int(number): text for number, text in order.extensions.items()}
+        identity, extensions = _certified(claims)
+        order = sim.Order(identity=identity, **named, extensions=extensions, at=start)
         instance = self.on.instance
         leaf = instance.certificate(key, order)
         chain = [
@@ -209,3 +221,14 @@ def _canonical(proposed: dict[str, Any]) -> dict[str, Any]:
     content = proposed["spec"]["proposedContent"]
     envelope = json.loads(content["envelope"])
     return sim.dsse_entry(base64.b64decode(envelope["signatures"][0]["sig"]), base64.b64decode(envelope["payload"]), base64.b64decode(content["verifiers"][0]))
+
+
+def _certified(claims: dict[str, Any]) -> tuple[str, dict[int, str]]:
+    """Identity and extensions of a certificate, as Fulcio makes them of GitHub's claims; of other tokens what they ask for."""
+    workflow = claims.get("job_workflow_ref")
+    if "ci_config_ref_uri" in claims:  # GitLab's
+        return f"https://{claims['ci_config_ref_uri']}", {}
+    if workflow is None:
+        return claims.get("email", claims["sub"]), {int(number): text for number, text in claims.get("extensions", {}).items()}
+    identity, repository = f"https://github.com/{workflow}", f"https://github.com/{claims['repository']}"
+    return identity, {9: identity, 11: "github-hosted", 12: repository, 13: claims["sha"], 14: claims["ref"], 18: identity}

@@ -26,7 +26,9 @@ def script(page: Path) -> str:
     return "set -euo pipefail\ntrap 'kill $(jobs -p); wait' EXIT\n" + text
 
 
-@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "docs" / "quickstart.md", ROOT / "docs" / "tutorial.md"], ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", ROOT / "docs" / "quickstart.md", ROOT / "docs" / "tutorial.md", ROOT / "docs" / "release.md"], ids=lambda page: page.stem
+)
 def test_the_commands_run(page: Path, tmp_path: Path) -> None:
     if "gpg " in script(page) and shutil.which("gpg") is None:
         pytest.skip("the page uses the gpg program, which is not installed")
@@ -73,6 +75,7 @@ def test_every_option_that_docs_name_exists() -> None:
             ("helm", "install-plugin"),
             ("helm", "package-plugin"),
             ("helm", "install"),
+            ("release",),
         )
     )
     foreign = {

@@ -65,8 +65,11 @@ def _slsa_1(predicate: dict[str, Any]) -> Provenance | None:
     definition, run = mapping(predicate, "buildDefinition"), mapping(predicate, "runDetails")
     external = mapping(definition, "externalParameters")
     workflow, source = mapping(external, "workflow"), external.get("source")
-    uri = text(get(workflow, "repository")) or (source if isinstance(source, str) else text(get(mapping(external, "source"), "uri"))) or _dependency(definition)
+    built_of = _dependency(definition)
+    uri = text(get(workflow, "repository")) or (source if isinstance(source, str) else text(get(mapping(external, "source"), "uri"))) or built_of
     repository, ref = split_source(uri)
+    if not ref and split_source(built_of)[0] == repository:
+        ref = split_source(built_of)[1]
     parameters = _flat(external)
     if parameters is None:
         return None

@@ -28,6 +28,7 @@ _COMMANDS = {
     "push": ("verifier.cli.publish", "push", "Push a chart to a registry, as `helm push` does."),
     "sign": ("verifier.cli.sign", "sign", "Sign a chart file or a chart in a registry."),
     "attest": ("verifier.cli.sign", "attest", "Sign a statement about a chart (provenance, SBOM, VEX), and attach it."),
+    "release": ("verifier.cli.release", "release", "Package, push, sign, attest and verify: one step for CI."),
     "verify": ("verifier.cli.verify", "verify", "Decide whether charts may be installed, and say why."),
     "verify-blob": ("verifier.cli.blob", "verify_blob", "Verify one sigstore bundle over any file or digest."),
     "inspect": ("verifier.cli.show", "inspect", "Show everything that is attached to a chart."),

@@ -26,9 +26,10 @@ if TYPE_CHECKING:
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _TOKEN_BYTES = 64 * 1024
+STATEMENTS = ("key", "keyless", "tlog_upload", "identity_token_file", "trust_config", "passphrase_file")
 
 
-def _sigstore_options(command: _F) -> _F:
+def sigstore_options(command: _F) -> _F:
     """The ways to sign a statement; the command gets them as keyword arguments."""
     for option in reversed(_SIGSTORE):
         command = option(command)
@@ -49,7 +50,7 @@ _SIGSTORE = (
 
 @click.command()
 @click.argument("target")
-@_sigstore_options
+@sigstore_options
 @click.option("--openpgp-key", metavar="KEY", help="Sign with OpenPGP: a fingerprint or user id of your GnuPG home, a file, or env://NAME.")
 @click.option("--legacy-signature", is_flag=True, help="Also write cosign's old .sig tag (podman, skopeo, older verifiers).")
 @click.option("--chart", type=click.Path(dir_okay=False), help="With a tag: the archive that it must hold.")
@@ -64,7 +65,7 @@ def sign(target: str, chart: str | None, network: Network, **how: Any) -> None:
     from verifier.operations.signing import sign_file, sign_reference
 
     reference = parse(target)
-    signing = _signing(**how)
+    signing = signing_of(**how)
     try:
         if isinstance(reference, FileReference):
             signed = sign_file(reference, signing)
@@ -84,7 +85,7 @@ def sign(target: str, chart: str | None, network: Network, **how: Any) -> None:
 @click.argument("target")
 @click.option("--type", "predicate_type", required=True, metavar="TYPE", help="slsaprovenance1, spdx, cyclonedx, openvex, vuln, vsa, custom ... or a URI.")
 @click.option("--predicate", required=True, type=click.Path(dir_okay=False), help="What is attested: a JSON file.")
-@_sigstore_options
+@sigstore_options
 @click.option("--chart", type=click.Path(dir_okay=False), help="With a tag: the archive that it must hold.")
 @network_options
 def attest(target: str, predicate_type: str, predicate: str, chart: str | None, network: Network, **how: Any) -> None:
@@ -98,7 +99,7 @@ def attest(target: str, predicate_type: str, predicate: str, chart: str | None, 
     if isinstance(reference, FileReference):
         raise MisuseError(codes.USAGE, "an attestation is attached to a chart in a registry or layout", where=target)
     said = read_predicate(predicate_type, Path(predicate))
-    signing = _signing(openpgp_key=None, **how)
+    signing = signing_of(openpgp_key=None, **how)
     try:
         with network.connected() as connections:
             signed = attest_reference(reference, said, signing, connections, chart=Path(chart) if chart else None)
@@ -109,7 +110,7 @@ def attest(target: str, predicate_type: str, predicate: str, chart: str | None, 
     echo(f"statement  {signed.signature} ({said.type})")
 
 
-def _signing(
+def signing_of(
     key: str | None,
     openpgp_key: str | None,
     keyless: bool,
@@ -136,8 +137,8 @@ def _signing(
         return Signing(sign_text=openpgp_signer(openpgp_key, passphrase_file))
     from verifier.operations.signing import keyless_signing
 
-    root = _instance(trust_config)
-    return keyless_signing(_token(identity_token_file, root), root, legacy=legacy_signature)
+    root = instance(trust_config)
+    return keyless_signing(identity_token(identity_token_file, root), root, legacy=legacy_signature)
 
 
 def _logged(keyref: str, passphrase_file: str | None, trust_config: str | None) -> SignStatement:
@@ -146,16 +147,17 @@ def _logged(keyref: str, passphrase_file: str | None, trust_config: str | None) 
     from verifier.operations.signing import logged_signer
 
     transport = HttpTransport(egress=Egress(allow_private=True), tls=TlsSettings(ca_file=load_settings(os.environ).ca_file))
-    return logged_signer(signing_key(keyref, passphrase_file), _instance(trust_config), transport)
+    return logged_signer(signing_key(keyref, passphrase_file), instance(trust_config), transport)
 
 
-def _instance(trust_config: str | None) -> Root:
+def instance(trust_config: str | None) -> Root:
+    """The sigstore instance of a trust configuration, or the public one."""
     from verifier.operations.roots import newest_root, read_trust_config
 
     return read_trust_config(Path(trust_config)) if trust_config else newest_root(load_settings(os.environ).roots)
 
 
-def _token(file: str | None, root: Root) -> str:
+def identity_token(file: str | None, root: Root) -> str:
     """From a file, SIGSTORE_ID_TOKEN, the CI system, or a browser, in this order; never from the command line, where others can see it."""
     if file is not None:
         return read_local(Path(file), _TOKEN_BYTES).decode("ascii", "replace").strip()
@@ -193,11 +195,12 @@ def signing_key(keyref: str, passphrase_file: str | None) -> SigningKey:
     return open_key(keyref, key_access(keyref, passphrase_file))
 
 
-def openpgp_signer(keyref: str, passphrase_file: str | None) -> SignText:
-    """A function that clear-signs text."""
+def openpgp_signer(keyref: str, passphrase_file: str | None, variable: str | None = None) -> SignText:
+    """A function that clear-signs text; the passphrase comes from a file, `variable`, or as for any key."""
     from verifier.schemes.openpgp.sign import load_openpgp_key, sign_text
 
     key = load_openpgp_key(keyref)
-    password = read_passphrase(passphrase_file, keyref, ask=False)
+    given = os.environ.get(variable) if variable is not None and passphrase_file is None else None
+    password = given.encode() if given is not None else read_passphrase(passphrase_file, keyref, ask=False)
     signer: Callable[[str], bytes] = lambda text: sign_text(text, key, passphrase=password.decode() if password is not None else None)  # noqa: E731
     return signer

@@ -63,7 +63,8 @@ PASSPHRASE_WRONG = _misuse("passphrase-wrong", "Set VERIFIER_PASSWORD (or COSIGN
 SIGNING_FAILED = _misuse("signing-failed", "The key could not sign; nothing was written. Check the key, its passphrase and its expiry.")
 EXTRA_MISSING = _misuse("extra-missing", "Install the extra that is named: pip install 'helm-verifier[NAME]'.")
 TOKEN_INVALID = _misuse(
-    "token-invalid", "Give a current identity token for the audience `sigstore`: SIGSTORE_ID_TOKEN, --identity-token-file, or your CI's own."
+    "token-invalid",
+    "Give a current identity token for the audience `sigstore`: SIGSTORE_ID_TOKEN, --identity-token-file, or your CI's own (GitHub: `id-token: write`).",
 )
 FILE_UNREADABLE = _misuse("file-unreadable", "Check the path and its permissions.")
 WRITE_FAILED = _misuse("write-failed", "Check free space and permissions; nothing partial was left behind.")
@@ -84,6 +85,7 @@ UNAUTHENTICATED = _misuse("unauthenticated", "Send a bearer token of one of the 
 TOOL_MISSING = _misuse("tool-missing", "Install the program that is named, or use a form that does not need it.")
 PLUGIN_FOREIGN = _misuse("plugin-foreign", "Remove the other plugin of this name (`helm plugin uninstall NAME`), or give another directory with --plugins.")
 PLUGIN_BROKEN = _misuse("plugin-broken", "Install verifier into a Python of its own (a venv, pipx), and run `verifier helm install-plugin` from there.")
+RELEASE_TAG = _misuse("release-tag", "Tag the commit as --require-tag says, with the version of Chart.yaml, and release from that tag.")
 
 # Failed: the chart itself.
 CHART_MANIFEST_INVALID = _failed("chart-manifest-invalid", "The manifest is not a valid OCI image manifest; push the chart again with a current client.")

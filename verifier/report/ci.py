@@ -11,7 +11,7 @@ from msgspec import Struct
 from verifier import __version__
 from verifier.model.codes import ALL
 from verifier.model.decision import Decision, Outcome
-from verifier.model.errors import MisuseError
+from verifier.model.errors import MisuseError, VerifierError
 from verifier.report.text import safe
 
 _PLACE = re.compile(r"(.*):(\d+):(\d+)")
@@ -65,6 +65,11 @@ def github_annotation(decision: Decision) -> str:
     code = decision.check.code.name if decision.check.code else decision.outcome.value
     message = f"{decision.request.reference}: {decision.outcome.value}: {decision.check.reason}"
     return f"::{command} title=verifier {code}::{_escaped(safe(message))}"
+
+
+def github_error(error: VerifierError) -> str:
+    """A workflow command for what could not be done."""
+    return f"::error title=verifier {error.code.name}::{_escaped(safe(str(error)))}"
 
 
 def _escaped(text: str) -> str:

@@ -57,6 +57,18 @@ def load_openpgp_key(keyref: str) -> OpenPGPKey:
     return AgentKey(keyref)
 
 
+def public_half(key: OpenPGPKey) -> bytes:
+    """The certificate that verifies what this key signs; raises MisuseError `key-invalid` or `trust-invalid`."""
+    match key:
+        case AgentKey():
+            return gpg.export_public(None, (key.name,))
+        case SecretKey():
+            try:
+                return str(pysequoia.Tsk.from_bytes(key.data).extract_certificate()).encode()
+            except Exception as error:  # pysequoia's errors share no base class
+                raise MisuseError(codes.KEY_INVALID, first_line(error), where=key.where) from error
+
+
 def sign_text(text: str, key: OpenPGPKey, *, passphrase: str | None) -> bytes:
     """The clear-signed message, with an armor checksum; raises MisuseError `signing-failed` or `passphrase-wrong`."""
     data = text.encode("utf-8")

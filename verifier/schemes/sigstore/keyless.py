@@ -6,11 +6,13 @@ made with. The package asks its services without a deadline, so it runs on a thr
 
 from __future__ import annotations
 
+import base64
 import threading
 from collections.abc import Callable
 from typing import TypeVar
 
 from verifier.attest.bundle import read_bundle
+from verifier.formats.json import parse_object
 from verifier.model import codes
 from verifier.model.errors import FailedError, InconclusiveError, MisuseError, VerifierError, first_line
 from verifier.schemes.sigstore.certified import verify_certified
@@ -19,6 +21,7 @@ from verifier.trust.anchors import Anchor
 
 _T = TypeVar("_T")
 _AUDIENCE = "sigstore"
+GITHUB_ISSUER = "https://token.actions.githubusercontent.com"
 
 
 def sign_keyless(statement: bytes, token: str, trust_config: bytes, anchor: Anchor, *, seconds: float) -> bytes:
@@ -88,6 +91,24 @@ def _within(work: Callable[[], _T], seconds: float) -> _T:
     if not results:
         raise InconclusiveError(codes.TIMEOUT, f"the signing services did not answer within {seconds:g} s")
     return results[0]
+
+
+def token_identity(token: str) -> str | None:
+    """The identity that a certificate for this token will name, where the token tells; it is not verified here, Fulcio does that.
+
+    Source: sigstore/fulcio docs/oidc.md: GitHub's `job_workflow_ref`, GitLab's `ci_config_ref_uri`, else a verified e-mail address.
+    """
+    try:
+        payload = token.split(".")[1]
+        said = parse_object(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)), where="identity token")
+    except (IndexError, ValueError, FailedError):
+        return None
+    if isinstance(workflow := said.get("job_workflow_ref"), str):
+        return f"https://github.com/{workflow}" if said.get("iss") == GITHUB_ISSUER else None
+    if isinstance(configuration := said.get("ci_config_ref_uri"), str):
+        return f"https://{configuration}"
+    email = said.get("email")
+    return email if isinstance(email, str) and said.get("email_verified") is True else None
 
 
 def ambient_token() -> str | None:

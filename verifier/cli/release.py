@@ -1,0 +1,292 @@
+"""`verifier release`: one step for CI, from a chart's directory to a published, signed, attested and verified version."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from verifier.cli.main import report_error
+from verifier.cli.options import Network, command_context, context_options, echo, network_options
+from verifier.cli.publish import source_date_epoch
+from verifier.cli.sign import sigstore_options
+from verifier.cli.verify import exit_code
+from verifier.model import codes
+from verifier.model.errors import MisuseError, VerifierError
+from verifier.operations.resolve import read_local
+from verifier.report.text import explain, safe
+from verifier.settings import load_settings
+
+if TYPE_CHECKING:
+    from verifier.ci.build import Build
+    from verifier.operations.policies import LoadedPolicy
+    from verifier.operations.release import Plan, Released, Way
+    from verifier.operations.signing import Predicate
+
+_EVENT_BYTES = 4 * 1024 * 1024
+_WORST = (2, 1, 3, 0)
+
+
+@click.command()
+@click.argument("words", nargs=-1, required=True, metavar="CHART_DIR... OCI_BASE")
+@click.option("--openpgp-key", metavar="KEY", help="Make a .prov, signed by this key (see `verifier sign`).")
+@click.option(
+    "--openpgp-passphrase-file", type=click.Path(dir_okay=False), help="That key's passphrase, instead of VERIFIER_OPENPGP_PASSWORD or VERIFIER_PASSWORD."
+)
+@sigstore_options
+@click.option("--sbom", multiple=True, type=click.Path(dir_okay=False), help="Attest this SPDX or CycloneDX document (JSON).")
+@click.option("--attest", multiple=True, metavar="TYPE=FILE", help="Attest this predicate, too (see `verifier attest`).")
+@click.option("--no-provenance", is_flag=True, help="Make no SLSA provenance of what the CI system tells.")
+@click.option("--policy", type=click.Path(), help="Hold the result to this policy before it gets its version (or VERIFIER_POLICY).")
+@click.option("--require-tag", metavar="TEMPLATE", help="Release only from the git tag that says the version, such as 'v{version}' or '{name}-{version}'.")
+@click.option("--dotenv", type=click.Path(dir_okay=False), help="Also write the results as a dotenv file, for GitLab.")
+@click.option("-o", "--output", type=click.Choice(["text", "json", "github"]), default="text", show_default=True)
+@context_options
+@network_options
+def release(words: tuple[str, ...], network: Network, output: str, dotenv: str | None, require_tag: str | None, **how: Any) -> int:
+    """Package each CHART_DIR, push it below OCI_BASE, sign and attest its digest, verify it as a consumer would, and then give it its version.
+
+    The same command again completes what was interrupted; a version that is published with other bytes is refused. In GitHub Actions and GitLab
+    CI a signed SLSA provenance says what was built from what. Exit codes: 0 released, 1 the policy does not allow it, 2 misuse, 3 inconclusive.
+    """
+    from verifier.ci.build import detect_build
+    from verifier.ci.tag import check_tag, check_template
+    from verifier.operations.release import package, release_all
+
+    if len(words) < 2:
+        raise MisuseError(codes.USAGE, "give the directories of charts, and oci://HOST/PATH")
+    directories, base = words[:-1], words[-1]
+    build = detect_build(os.environ, _event())
+    if require_tag is not None:
+        check_template(require_tag)
+    from verifier.charts.packaging import DEFAULT_EPOCH
+
+    epoch = source_date_epoch(DEFAULT_EPOCH)
+    packaged = [package(Path(directory), epoch) for directory in directories]
+    for chart, _ in packaged:
+        if require_tag is not None:
+            check_tag(require_tag, chart.facts, build.tag if build is not None else None)
+    with network.connected(quiet=how["openpgp_key"] is not None) as connections:
+        plan = _planner(base, epoch, build, network, how)
+        results = list(release_all(packaged, plan, connections))
+    return _report(results, output, Path(dotenv) if dotenv else None)
+
+
+def _planner(base: str, epoch: int, build: Build | None, network: Network, how: dict[str, Any]) -> Callable[[], Plan]:
+    """Keys and files are read once; a plan is made for each chart, with a token of its own."""
+    from verifier.operations.release import Plan, present
+
+    started = present()
+    openpgp = _openpgp_way(how["openpgp_key"], how["openpgp_passphrase_file"])
+    statements = _statement_ways(how)
+    if openpgp is None and statements is None:
+        raise MisuseError(codes.USAGE, "say how to sign: --key KEYREF, --keyless or --openpgp-key KEY, or several")
+    given = _predicates(how["sbom"], how["attest"])
+    if given and statements is None:
+        raise MisuseError(codes.USAGE, "what is attested is signed with --key or --keyless; OpenPGP signs no statements")
+    policy = _policy(how["policy"], network)
+    created = datetime.fromtimestamp(epoch, UTC) if "SOURCE_DATE_EPOCH" in os.environ else started
+    context = command_context(how["environment"], how["cluster"], how["namespace"])
+
+    def plan() -> Plan:
+        own = _provenance(build, started) if build is not None and statements is not None and not how["no_provenance"] else ()
+        return Plan(
+            base=base,
+            created=created,
+            epoch=epoch,
+            openpgp=openpgp,
+            statements=statements() if statements is not None else None,
+            predicates=(*own, *given),
+            policy=policy,
+            context=context,
+            unsafe=network.unsafe,
+        )
+
+    return plan
+
+
+def _openpgp_way(keyref: str | None, passphrase_file: str | None) -> Way | None:
+    if keyref is None:
+        return None
+    from verifier.cli.sign import openpgp_signer
+    from verifier.operations.release import Way
+    from verifier.operations.signing import Signing
+    from verifier.schemes.openpgp.sign import load_openpgp_key, public_half
+    from verifier.trust.anchors import OPENPGP, Anchor, TrustMaterial
+
+    public = Anchor(name="the OpenPGP key", kind=OPENPGP, data=public_half(load_openpgp_key(keyref)), any_key=True)
+    signing = Signing(sign_text=openpgp_signer(keyref, passphrase_file, "VERIFIER_OPENPGP_PASSWORD"))
+    return Way(name="the OpenPGP key", signing=signing, trust=TrustMaterial((public,)))
+
+
+def _statement_ways(how: dict[str, Any]) -> Callable[[], Way] | None:
+    """How statements are signed, as a function that gets a fresh token where one is needed."""
+    if how["key"] is None and not how["keyless"]:
+        return None
+    from verifier.cli.sign import STATEMENTS, identity_token, instance, signing_key, signing_of
+    from verifier.operations.release import Way
+    from verifier.signers.public import public_pem
+    from verifier.trust.anchors import KEY, ROOT, Anchor, TrustMaterial
+
+    options = {name: how[name] for name in STATEMENTS}
+    if how["key"] is not None:
+        key = signing_key(how["key"], how["passphrase_file"])
+        trust = TrustMaterial((Anchor(name="the key", kind=KEY, data=public_pem(key.public)),))
+        way = Way(name="the key", signing=signing_of(openpgp_key=None, **options), trust=trust)
+        return lambda: way
+    if how["tlog_upload"]:
+        raise MisuseError(codes.USAGE, "--tlog-upload goes with --key; a keyless signature is always logged")
+    root = instance(how["trust_config"])
+    trust = TrustMaterial((Anchor(name="the instance", kind=ROOT, data=root.data),))
+
+    def keyless() -> Way:
+        from verifier.operations.signing import keyless_signing
+        from verifier.schemes.sigstore.keyless import token_identity
+
+        token = identity_token(how["identity_token_file"], root)
+        identity = token_identity(token)
+        return Way(name=identity or "the token's identity", signing=keyless_signing(token, root, legacy=False), trust=trust, identity=identity)
+
+    return keyless
+
+
+def _predicates(sboms: tuple[str, ...], attested: tuple[str, ...]) -> tuple[Predicate, ...]:
+    from verifier.operations.signing import read_predicate
+
+    found = [read_predicate(_sbom_type(Path(path)), Path(path)) for path in sboms]
+    for item in attested:
+        kind, equals, path = item.partition("=")
+        if not equals:
+            raise MisuseError(codes.USAGE, f"--attest is {item[:80]!r}, expected TYPE=FILE")
+        found.append(read_predicate(kind, Path(path)))
+    if len({predicate.type for predicate in found}) != len(found):
+        raise MisuseError(codes.USAGE, "two documents of one type: which of them counts would be chance")
+    return tuple(found)
+
+
+def _sbom_type(path: Path) -> str:
+    from verifier.formats.json import parse_object
+    from verifier.model import limits
+    from verifier.model.errors import FailedError
+
+    try:
+        value = parse_object(read_local(path, limits.EVIDENCE_BYTES), where=str(path))
+    except FailedError as error:
+        raise MisuseError(codes.PREDICATE_INVALID, error.reason, where=str(path)) from error
+    if "spdxVersion" in value:
+        return "spdx"
+    if value.get("bomFormat") == "CycloneDX":
+        return "cyclonedx"
+    raise MisuseError(codes.PREDICATE_INVALID, "neither an SPDX document (spdxVersion) nor a CycloneDX one (bomFormat), as JSON", where=str(path))
+
+
+def _provenance(build: Build, started: datetime) -> tuple[Predicate, ...]:
+    from verifier.attest.predicates import SLSA_1
+    from verifier.ci.build import write_provenance
+    from verifier.operations.release import present
+    from verifier.operations.signing import Predicate
+
+    return (Predicate(SLSA_1, write_provenance(build, started=started, finished=present())),)
+
+
+def _policy(given: str | None, network: Network) -> LoadedPolicy | None:
+    from verifier.cli.helm import configured_policy
+
+    return configured_policy(network, given) if given or load_settings(os.environ).policy else None
+
+
+def _event() -> bytes | None:
+    path = os.environ.get("GITHUB_EVENT_PATH")
+    return read_local(Path(path), _EVENT_BYTES) if path and os.environ.get("GITHUB_ACTIONS") == "true" else None
+
+
+def _report(results: list[Released | VerifierError], output: str, dotenv: Path | None) -> int:
+    """For a person or a program, and for the pipeline's later steps; returns the worst exit code."""
+    statuses = {_status(result, output) for result in results}
+    released = [_result(result) for result in results if not isinstance(result, VerifierError) and _allowed(result)]
+    problems = [problem for result in results if (problem := _problem(result)) is not None]
+    if output == "json":
+        echo(json.dumps({"apiVersion": "verifier/v1", "kind": "ReleaseList", "items": released, "problems": problems}, indent=2, ensure_ascii=True))
+    _write_outputs(released, problems, dotenv)
+    return next(status for status in _WORST if status in statuses)
+
+
+def _status(result: Released | VerifierError, output: str) -> int:
+    """Tell one result; returns its exit code."""
+    if not isinstance(result, VerifierError):
+        _tell(result, output)
+        return 0 if result.decision is None else exit_code(result.decision)
+    if output == "github":
+        from verifier.report.ci import github_error
+
+        echo(github_error(result))
+    return report_error(result)
+
+
+def _allowed(result: Released) -> bool:
+    return result.decision is None or result.decision.allowed
+
+
+def _problem(result: Released | VerifierError) -> str | None:
+    if isinstance(result, VerifierError):
+        return str(result)
+    return None if _allowed(result) else f"{result.facts.label}: the policy does not allow it"
+
+
+def _tell(result: Released, output: str) -> None:
+    decision = result.decision
+    if decision is not None and not _allowed(result):
+        echo(explain(decision, quiet=True), err=True)
+        named = "it has no tag, so nobody gets it" if result.state == "withheld" else "IT WAS PUBLISHED BEFORE, under its tag"
+        echo(f"verifier: {safe(result.facts.label)} lies there as {result.digest}; {named}", err=True)
+    if output == "github" and decision is not None:
+        from verifier.report.ci import github_annotation
+
+        echo(github_annotation(decision))
+    if output != "text" or not _allowed(result):
+        return
+    echo(f"{result.state:<11}{safe(result.facts.label)}")
+    for step in result.steps:
+        echo(f"  {safe(step)}")
+    echo(f"  verified   {'under the policy ' + safe(decision.policy.name) if decision is not None else 'our own signatures, as the registry hands them out'}")
+    echo(f"archive    {result.archive}")
+    echo(f"digest     {result.digest}")
+    echo(f"reference  {safe(result.reference)}")
+
+
+def _result(result: Released) -> dict[str, str]:
+    return {
+        "name": result.facts.name,
+        "version": result.facts.version,
+        "reference": result.reference,
+        "digest": str(result.digest),
+        "archive": str(result.archive),
+        "state": result.state,
+    }
+
+
+def _write_outputs(released: list[dict[str, str]], problems: list[str], dotenv: Path | None) -> None:
+    """GitHub's files are appended to, as its documentation says; ours is replaced whole."""
+    from verifier.ci.outputs import write_dotenv, write_outputs, write_summary
+    from verifier.operations.signing import write_new
+
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        _append(os.environ.get("GITHUB_OUTPUT"), write_outputs(released))
+        _append(os.environ.get("GITHUB_STEP_SUMMARY"), write_summary(released, problems))
+    if dotenv is not None:
+        write_new(dotenv, write_dotenv(released).encode())
+
+
+def _append(path: str | None, text: str) -> None:
+    if not path:
+        return
+    try:
+        with Path(path).open("a", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise MisuseError(codes.WRITE_FAILED, error.strerror or str(error), where=path) from error
