@@ -40,7 +40,8 @@ case "${INPUT_COMMAND:-}" in
     ;;
   verify)
     each "${INPUT_REFERENCES:-}" ""
-    [ "${#words[@]}" -gt 0 ] || refuse "references is empty: nothing would be verified"
+    each "${INPUT_FILES:-}" --file
+    [ "${#words[@]}" -gt 0 ] || refuse "references and files are empty: nothing would be verified"
     [ -n "${INPUT_POLICY:-}" ] || [ -n "${VERIFIER_POLICY:-}" ] || refuse "policy is empty; nothing is trusted by itself"
     [ -n "${INPUT_POLICY:-}" ] && words+=(--policy "$INPUT_POLICY")
     if [ -n "${INPUT_SARIF:-}" ]; then

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -13,7 +15,8 @@ from verifier.cli.trust import TrustFlags, trust_options
 from verifier.model import codes
 from verifier.model.context import Request
 from verifier.model.decision import Decision, Outcome
-from verifier.model.errors import MisuseError
+from verifier.model.errors import MisuseError, VerifierError
+from verifier.model.reference import AnyReference
 from verifier.operations.connections import Connections
 from verifier.operations.gather import EvidenceFiles
 from verifier.operations.verification import verify_all
@@ -27,7 +30,8 @@ _WORST = (2, 1, 3, 0)
 
 
 @click.command()
-@click.argument("targets", nargs=-1, required=True)
+@click.argument("targets", nargs=-1)
+@click.option("-f", "--file", "naming", multiple=True, type=click.Path(dir_okay=False), help="Verify every chart that FILE names.")
 @trust_options
 @context_options
 @click.option("--prov", multiple=True, help="Take this .prov file as evidence.")
@@ -41,6 +45,7 @@ _WORST = (2, 1, 3, 0)
 @network_options
 def verify(
     targets: tuple[str, ...],
+    naming: tuple[str, ...],
     trust: TrustFlags,
     network: Network,
     standing_for: str | None,
@@ -51,10 +56,14 @@ def verify(
 ) -> int:
     """Decide whether TARGETS may be installed, and say why.
 
-    A TARGET is oci://HOST/PATH/NAME:VERSION, ...@sha256:HEX, oci-layout://DIR:TAG or a .tgz file.
+    A TARGET is oci://HOST/PATH/NAME:VERSION, ...@sha256:HEX, oci-layout://DIR:TAG or a .tgz file. A FILE is a Chart.yaml with
+    dependencies, a helmfile, a kustomization with helmCharts, objects of Argo CD or Flux, or a list of references.
     Exit codes: 0 allowed, 1 denied, 2 misuse, 3 inconclusive; of several, the worst.
     """
-    references = [read_reference(target, standing_for) for target in targets]
+    named, failed = _named(naming)
+    references = [read_reference(target, standing_for) for target in targets] + list(named)
+    if not references and not failed:
+        raise MisuseError(codes.USAGE, "give a TARGET, or a FILE that names charts: without one nothing would be verified")
     loaded = trust.load(references, network)
     context = command_context(*(rest[key] for key in ("environment", "cluster", "namespace")))  # type: ignore[arg-type]
     files = EvidenceFiles(provenance=tuple(rest["prov"] or ()), bundles=tuple(rest["bundle"] or ()))
@@ -62,14 +71,40 @@ def verify(
     warn_unsafe(network.unsafe + trust.unsafe)
     requests = [Request(reference=reference, context=context) for reference in references]
     with network.connected(quiet=quiet) as connections:
-        results = verify_all(requests, loaded, connections, decision_options(network.unsafe + trust.unsafe, files))
+        results = verify_all(requests, loaded, connections, decision_options(network.unsafe + trust.unsafe, files)) if requests else []
         decisions = [result for result in results if isinstance(result, Decision)]
         if sign is not None:
             _attach_summaries(decisions, str(rest["verifier_id"]), sign, connections)
-    print_decisions(decisions, output, quiet=quiet, colour=use_colour(no_color))
+    if named and output == "text":
+        _tell_places(named)
+    print_decisions(decisions, output, quiet=quiet, colour=use_colour(no_color), failed=failed)
     statuses = {_EXIT[decision.outcome] for decision in decisions}
     statuses |= {report_error(result) for result in results if isinstance(result, MisuseError)}
+    statuses |= {_report_unverifiable(error, output) for error in failed}
     return next(status for status in _WORST if status in statuses)
+
+
+def _named(files: tuple[str, ...]) -> tuple[dict[AnyReference, tuple[str, ...]], list[VerifierError]]:
+    """What the files name: references with their places, and what cannot be verified as it is named."""
+    if not files:
+        return {}, []
+    from verifier.operations.named import read_uses, references_of
+
+    return references_of(read_uses([Path(file) for file in files]))
+
+
+def _tell_places(named: Mapping[AnyReference, tuple[str, ...]]) -> None:
+    for reference, places in named.items():
+        for place in places:
+            echo(f"named   {safe(str(reference))} in {safe(place)}")
+
+
+def _report_unverifiable(error: VerifierError, output: str) -> int:
+    if output == "github":
+        from verifier.report.ci import github_error
+
+        echo(github_error(error))
+    return report_error(error)
 
 
 def _summary_signer(keyref: object, verifier_id: object) -> SignStatement | None:
@@ -92,19 +127,20 @@ def _attach_summaries(decisions: list[Decision], verifier_id: str, sign: SignSta
             echo(f"verifier: summary attached to {safe(str(decision.request.reference))}: {attached}", err=True)
 
 
-def print_decisions(decisions: list[Decision], output: str, *, quiet: bool, colour: bool) -> None:
+def print_decisions(decisions: list[Decision], output: str, *, quiet: bool, colour: bool, failed: Sequence[VerifierError] = ()) -> None:
     """In the form that was asked for; JSON prints one document and nothing else."""
     match output:
         case "json":
             from verifier.report.codec import encode
 
             encoded = [encode(decision) for decision in decisions]
-            many = {"apiVersion": "verifier/v1", "kind": "DecisionList", "items": encoded}
-            echo(json.dumps(encoded[0] if len(encoded) == 1 else many, indent=2, ensure_ascii=True))
+            problems = [{"place": error.where, "code": error.code.name, "reason": error.reason} for error in failed]
+            many = {"apiVersion": "verifier/v1", "kind": "DecisionList", "items": encoded, **({"problems": problems} if problems else {})}
+            echo(json.dumps(encoded[0] if len(encoded) == 1 and not problems else many, indent=2, ensure_ascii=True))
         case "sarif":
             from verifier.report.ci import sarif
 
-            echo(json.dumps(sarif(decisions), indent=2))
+            echo(json.dumps(sarif(decisions, failed), indent=2))
         case "github":
             from verifier.report.ci import github_annotation
 

@@ -85,10 +85,14 @@ UNAUTHENTICATED = _misuse("unauthenticated", "Send a bearer token of one of the 
 TOOL_MISSING = _misuse("tool-missing", "Install the program that is named, or use a form that does not need it.")
 PLUGIN_FOREIGN = _misuse("plugin-foreign", "Remove the other plugin of this name (`helm plugin uninstall NAME`), or give another directory with --plugins.")
 PLUGIN_BROKEN = _misuse("plugin-broken", "Install verifier into a Python of its own (a venv, pipx), and run `verifier helm install-plugin` from there.")
+NO_CHART = _misuse("no-chart", "Give a Chart.yaml with dependencies, a helmfile, a kustomization, objects of Argo CD or Flux, or a list of references.")
 RELEASE_TAG = _misuse("release-tag", "Tag the commit as --require-tag says, with the version of Chart.yaml, and release from that tag.")
 
 # Failed: the chart itself.
 CHART_MANIFEST_INVALID = _failed("chart-manifest-invalid", "The manifest is not a valid OCI image manifest; push the chart again with a current client.")
+CHART_UNVERIFIABLE = _failed(
+    "chart-unverifiable", "Name the chart as oci://HOST/PATH/NAME with one version or a digest; what else is named there cannot be verified by anybody."
+)
 NOT_A_CHART = _failed("not-a-chart", "The reference names something that is not a Helm chart; check the repository and the tag.")
 INDEX_NOT_CHART = _failed("index-not-chart", "The reference names an image index; give the digest of the chart's own manifest.")
 CHART_LAYERS = _failed("chart-layers", "A chart manifest has exactly one chart layer and at most one provenance layer; push it again with a current client.")

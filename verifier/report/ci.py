@@ -18,9 +18,9 @@ _PLACE = re.compile(r"(.*):(\d+):(\d+)")
 _SARIF_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 
 
-def sarif(decisions: Sequence[Decision]) -> dict[str, Any]:
-    """One run with a result for each decision that is not an allow."""
-    results = [_result(decision) for decision in decisions if not decision.allowed]
+def sarif(decisions: Sequence[Decision], failed: Sequence[VerifierError] = ()) -> dict[str, Any]:
+    """One run with a result for each decision that is not an allow, and for each chart that could not be asked about."""
+    results = [_result(decision) for decision in decisions if not decision.allowed] + [_unasked(error) for error in failed]
     used = sorted({result["ruleId"] for result in results})
     rules = [{"id": name, "shortDescription": {"text": ALL[name].advice}} for name in used]
     driver = {"name": "verifier", "version": __version__, "rules": rules}
@@ -74,6 +74,12 @@ def github_error(error: VerifierError) -> str:
 
 def _escaped(text: str) -> str:
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _unasked(error: VerifierError) -> dict[str, Any]:
+    """The place is `FILE: PATH`."""
+    location = {"physicalLocation": {"artifactLocation": {"uri": error.where.partition(":")[0]}}}
+    return {"ruleId": error.code.name, "level": "error", "message": {"text": f"{error.where}: {error.reason}"}, "locations": [location]}
 
 
 def _result(decision: Decision) -> dict[str, Any]:

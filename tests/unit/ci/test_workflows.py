@@ -183,7 +183,8 @@ def test_release_and_verify_by_the_action(registry: str, runner: tuple[Services,
     outputs = dict(line.split("=", 1) for line in Path("output").read_text().splitlines())
     assert outputs["reference"] == f"oci://{registry}/acme/web:1.4.2@{outputs['digest']}"
     assert "| web | 1.4.2 | published |" in Path("summary").read_text()
-    allowed = act(environment, command="verify", references=outputs["reference"], policy="policy.yaml", sarif="report.sarif")
+    Path("charts.txt").write_text(f"{outputs['reference']}\n")
+    allowed = act(environment, command="verify", references=outputs["reference"], files="charts.txt", policy="policy.yaml", sarif="report.sarif")
     assert (allowed.returncode, "::notice" in allowed.stdout) == (0, True), allowed.stderr
     assert json.loads(Path("report.sarif").read_text())["runs"][0]["results"] == []
 
@@ -221,7 +222,7 @@ def test_a_gpg_key_from_a_secret(registry: str, runner: tuple[Services, dict[str
         ({"command": "release"}, "registry is empty"),
         ({"command": "release", "registry": "oci://reg.test/acme", "charts": " \n"}, "charts names no directory"),
         ({"command": "release", "registry": "oci://reg.test/acme", "charts": "web", "keyless": "false"}, "say how to sign"),
-        ({"command": "verify", "policy": "policy.yaml"}, "references is empty"),
+        ({"command": "verify", "policy": "policy.yaml"}, "references and files are empty"),
         ({"command": "verify", "references": "oci://reg.test/acme/web:1"}, "policy is empty"),
         ({"command": "verify", "references": "oci://reg.test/acme/web:1", "policy": "missing.yaml"}, "missing.yaml"),
     ],

@@ -184,7 +184,7 @@ def test_an_image_layout_is_a_source_and_a_target() -> None:
 # Misuse
 
 MISUSE = {
-    "no target": (("verify",), "Missing argument"),
+    "no target": (("verify",), "give a TARGET, or a FILE"),
     "an unknown command": (("verfy", "x"), "No such command"),
     "an unknown option": (("verify", "x.tgz", "--nonsense"), "No such option"),
     "not a reference": (("verify", "https://reg.test/web:1", "--key", "ci.pub"), "reference-invalid"),
