@@ -27,7 +27,9 @@ def script(page: Path) -> str:
 
 
 @pytest.mark.parametrize(
-    "page", [ROOT / "README.md", ROOT / "docs" / "quickstart.md", ROOT / "docs" / "tutorial.md", ROOT / "docs" / "release.md"], ids=lambda page: page.stem
+    "page",
+    [ROOT / "README.md", ROOT / "docs" / "quickstart.md", ROOT / "docs" / "tutorial.md", ROOT / "docs" / "release.md", ROOT / "docs" / "promotion.md"],
+    ids=lambda page: page.stem,
 )
 def test_the_commands_run(page: Path, tmp_path: Path) -> None:
     if "gpg " in script(page) and shutil.which("gpg") is None:
@@ -76,6 +78,10 @@ def test_every_option_that_docs_name_exists() -> None:
             ("helm", "package-plugin"),
             ("helm", "install"),
             ("release",),
+            ("copy",),
+            ("bundle", "create"),
+            ("bundle", "verify"),
+            ("bundle", "load"),
         )
     )
     foreign = {
@@ -91,6 +97,7 @@ def test_every_option_that_docs_name_exists() -> None:
         "--export-secret-keys",
         "--kill",
         "--from-file",
+        "--from-oci-layout",
         "--sign",
         "--keyring",
         "--devel",

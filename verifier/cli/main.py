@@ -34,6 +34,8 @@ _COMMANDS = {
     "inspect": ("verifier.cli.show", "inspect", "Show everything that is attached to a chart."),
     "record": ("verifier.cli.record", "record", "Keep everything that a decision needed, for tests and replays."),
     "pull": ("verifier.cli.show", "pull", "Verify a chart, then write exactly the verified bytes."),
+    "copy": ("verifier.cli.copy", "copy", "Promote a chart with all its evidence to another registry."),
+    "bundle": ("verifier.cli.copy", "bundle", "One file with chart, evidence and policy, for a place without a network."),
     "show": ("verifier.cli.show", "show", "Show a verified chart's files, like `helm show`."),
     "policy": ("verifier.cli.policy", "policy", "Check, test, compare and replay policies."),
     "trust": ("verifier.cli.roots", "trust", "Show sigstore's trusted roots, and refresh them."),

@@ -71,6 +71,10 @@ WRITE_FAILED = _misuse("write-failed", "Check free space and permissions; nothin
 RECORDING_INVALID = _misuse(
     "recording-invalid", "Give the directory that `verifier record` wrote, whole and unchanged; record the decision again if it is older than this program."
 )
+BUNDLE_INVALID = _misuse("bundle-invalid", "Give a file that `verifier bundle create` wrote, whole and unchanged.")
+BUNDLE_POLICY = _misuse(
+    "bundle-policy", "Give --policy, or --own-policy with the digest that `verifier bundle create` printed, learnt by another way than the bundle itself."
+)
 EXCEPTION_INVALID = _misuse(
     "exception-invalid", "Correct the exception, and sign it with a key that the policy names under `exceptions: {by}`: `verifier policy grant`."
 )

@@ -64,7 +64,7 @@ def write_recording(directory: Path, decision: Decision, told: Mapping[str, Any]
     if directory.exists() and any(directory.iterdir()):
         raise MisuseError(codes.WRITE_FAILED, "the directory is not empty; a recording is never mixed with anything", where=str(directory))
     layout = ImageLayout(directory)
-    writer = _Writer(layout)
+    writer = Writer(layout)
     value = {
         "apiVersion": _API,
         "kind": "Recording",
@@ -87,7 +87,7 @@ def read_recording(directory: Path) -> Recording:
     layout = ImageLayout(directory)
     try:
         document = _document(layout)
-        reader = _Reader(layout)
+        reader = Reader(layout)
         value = Message(document, "the recording", codes.JSON_INVALID, str(directory))
         if (value.text("apiVersion"), value.text("kind")) != (_API, "Recording"):
             value.refuse(f"is {value.text('kind') or 'nothing'} of {value.text('apiVersion') or 'no version'}, expected a Recording of {_API}")
@@ -139,7 +139,7 @@ def _read_request(value: Message) -> Request:
 # What was found
 
 
-class _Writer(Struct):
+class Writer(Struct):
     """Values as JSON, with their bytes as blobs of the layout."""
 
     layout: ImageLayout
@@ -215,7 +215,7 @@ class _Writer(Struct):
         }
 
 
-class _Reader(Struct, frozen=True):
+class Reader(Struct, frozen=True):
     """The same back; raises FailedError, InconclusiveError or a plain error of a malformed value."""
 
     layout: ImageLayout
