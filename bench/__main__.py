@@ -1,4 +1,4 @@
-"""`make bench`: one table, ratios of one run. Read the ratios; the absolute numbers are this machine's."""
+"""`make bench`: one table, ratios of one run. Read the ratios; the absolute numbers are this machine's. `python -m bench PART ...` runs parts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import policy, workers
+from bench import helm, policy, workers
 from bench.stage import CHARTS, Stage, chart_file, free_port, pair, pgp, staged
 from tests.simulators import sigstore as simulated
 from tests.support.signers import key_anchor, trust
@@ -220,13 +220,20 @@ def main() -> None:
         f"Python {platform.python_version()}, {platform.system()} {platform.machine()}; registry: distribution 3.1.1 on loopback; ratios of medians, absolute times at their best.\n"
     )
     print("| what | verifier | peer | ratio | aim |\n|---|---|---|---|---|")
+    parts: dict[str, Callable[[Stage], None]] = {
+        "command": command_line,
+        "getter": lambda stage: helm.getter(stage, times_ms, row),
+        "release": lambda stage: helm.release(stage, times_ms, row),
+        "primitives": lambda _: primitives(),
+        "keyless": lambda _: keyless(),
+        "workers": lambda _: workers.main(row),
+        "policy": lambda _: policy.main(row),
+        "server": server,
+    }
+    wanted = sys.argv[1:] or list(parts)
     with tempfile.TemporaryDirectory(prefix="bench-") as directory, staged(Path(directory)) as stage:
-        command_line(stage)
-        primitives()
-        keyless()
-        workers.main(row)
-        policy.main(row)
-        server(stage)
+        for name in wanted:
+            parts[name](stage)
 
 
 if __name__ == "__main__":

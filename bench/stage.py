@@ -53,7 +53,10 @@ class Stage:
     def run(self, *command: object, **environment: str) -> subprocess.CompletedProcess[bytes]:
         """Run a program in a home of the bench's own; raises when it fails."""
         clean = {"PATH": os.environ["PATH"], "HOME": str(self.work / "home"), "COSIGN_PASSWORD": "", **environment}
-        return subprocess.run([str(item) for item in command], check=True, capture_output=True, env=clean, cwd=self.work)
+        done = subprocess.run([str(item) for item in command], check=False, capture_output=True, env=clean, cwd=self.work)
+        if done.returncode != 0:
+            raise RuntimeError(f"{command}: {done.stderr.decode()[-1000:]}")
+        return done
 
     def start(self, *command: object, url: str) -> subprocess.Popen[bytes]:
         """Start a server, and wait until `url` answers in any way."""
@@ -108,6 +111,7 @@ def _charts(stage: Stage) -> None:
     work, connections = stage.work, connect()
     maker = generate_key("bench <bench@example.test>")
     (work / "team.asc").write_bytes(maker.public)
+    (work / "team.key").write_bytes(maker.secret)
     (work / "ci.key").write_bytes(private_pem(pair(), b""))
     (work / "ci.pub").write_bytes(public_pem(pair().public))
     key = SecretKey(maker.secret, "bench")
@@ -131,6 +135,8 @@ def _charts(stage: Stage) -> None:
         (work / "g").mkdir(mode=0o700)
         stage.run("gpg", "--homedir", "g", "--batch", "--import", "team.asc")
         (work / "team.gpg").write_bytes(stage.run("gpg", "--homedir", "g", "--batch", "--export").stdout)
+        stage.run("gpg", "--homedir", "g", "--batch", "--import", "team.key")
+        (work / "secret.gpg").write_bytes(stage.run("gpg", "--homedir", "g", "--batch", "--export-secret-keys").stdout)
     connections.close()
 
 

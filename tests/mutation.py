@@ -5,6 +5,12 @@
 Operators: a comparison turned round, `and` for `or`, `not` taken away or added to a condition, a constant changed, an arithmetic sign
 changed, a returned value dropped. Each mutant is a copy of the package with one change; the tests run until the first that fails. Those that
 survive are printed with their line as they are found. Slow: some ten seconds a mutant.
+
+Measured 2026-11-25: engine 122 of 124, scopes 116 of 123, requirements and document 197 of 203. What survives, and why:
+
+- `frozen=True` of a Struct turned off (engine 1, scopes 1, requirements 4), and a `strict=True` for two lists made of one (1): nothing of ours relies on it.
+- A length in a message cut one later (scopes 2, requirements 1); the number of memoised patterns (scopes 1); one microsecond after an edge made two (engine 1).
+- scopes, `_match`: a bound that lies one beyond the end; `_meet`: a slice of two of which the first is looked at (2). The answer is the same.
 """
 
 from __future__ import annotations

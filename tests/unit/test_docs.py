@@ -77,6 +77,7 @@ def test_every_option_that_docs_name_exists() -> None:
             ("helm", "install-plugin"),
             ("helm", "package-plugin"),
             ("helm", "install"),
+            ("helm", "resident"),
             ("release",),
             ("copy",),
             ("bundle", "create"),

@@ -52,7 +52,7 @@ SEAMS = {
     "subprocess": {"net"},
     "msgspec": {""},  # values are Structs everywhere (ADR 7); see the test of what may be used of it
 }
-ENVIRONMENT_ROOMS = ("cli", "settings.py", "schemes/openpgp/gpg.py", "schemes/openpgp/sign.py", "signers/key.py", "server/build.py")
+ENVIRONMENT_ROOMS = ("cli", "getter.py", "settings.py", "schemes/openpgp/gpg.py", "schemes/openpgp/sign.py", "signers/key.py", "server/build.py")
 
 
 def imports(path: Path) -> Iterator[str]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -43,3 +45,44 @@ def _cache() -> Path:
 
 
 _REAL_HOME = os.environ.get("HOME", "/")
+
+
+# Other platforms, as far as they can be looked at from here
+
+
+def test_every_library_has_a_wheel_for_macos_and_windows() -> None:
+    """docs/verify-our-release.md says so; without one a user would need a compiler."""
+    named = {line.partition("==")[0] for line in (ROOT / ".github" / "requirements.txt").read_text().splitlines() if re.match(r"[a-z0-9]", line)}
+    windows_lacks = {line.partition("==")[0] for line in (ROOT / ".github" / "requirements.txt").read_text().splitlines() if "sys_platform != 'win32'" in line}
+    locked = {package["name"]: package for package in tomllib.loads((ROOT / "uv.lock").read_text())["package"]}
+    for name in sorted(named):
+        files = [wheel["url"].rpartition("/")[2] for wheel in locked[name].get("wheels", [])]
+        anywhere = any(file.endswith("none-any.whl") for file in files)
+        assert anywhere or any("macosx" in file and ("arm64" in file or "universal2" in file) for file in files), f"{name}: macOS"
+        assert anywhere or name in windows_lacks or any("win_amd64" in file for file in files), f"{name}: Windows"
+
+
+WITHOUT_UNIX = """
+import importlib, os, pkgutil, socket, sys
+for name in ("fcntl", "pwd", "grp", "termios", "resource"):
+    sys.modules[name] = None
+for name in ("AF_UNIX", "SO_PEERCRED", "send_fds", "recv_fds"):
+    delattr(socket, name)
+for name in ("fork", "getuid"):
+    delattr(os, name)
+import verifier
+for module in pkgutil.walk_packages(verifier.__path__, "verifier."):
+    if module.name != "verifier.__main__":
+        importlib.import_module(module.name)
+from verifier.cli.main import execute
+from verifier.net.warm import hand_over
+assert hand_over(["helm", "get"], {"HOME": "/x"}) is None
+assert execute(["helm", "resident"]) == 2
+assert execute(["verify", "--help"]) == 0
+"""
+
+
+def test_every_module_is_imported_without_what_only_unix_has() -> None:
+    done = subprocess.run([sys.executable, "-c", WITHOUT_UNIX], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "[config-invalid]" in done.stderr

@@ -12,6 +12,7 @@ import click
 from msgspec.structs import replace
 
 from verifier.cli.options import Network, command_context, decision_options, echo, warn_unsafe
+from verifier.cli.resident import resident
 from verifier.cli.verify import exit_code
 from verifier.model import codes
 from verifier.model.context import Context
@@ -110,6 +111,7 @@ def package_plugin(destination: str, openpgp_key: str | None, passphrase_file: s
             echo(f"signed    {path}.prov")
 
 
+helm.add_command(resident)
 _PASSED_ON: dict[str, Any] = {"ignore_unknown_options": True, "allow_interspersed_args": False, "help_option_names": []}
 
 

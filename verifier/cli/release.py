@@ -135,9 +135,9 @@ def _statement_ways(how: dict[str, Any]) -> Callable[[], Way] | None:
 
     options = {name: how[name] for name in STATEMENTS}
     if how["key"] is not None:
-        key = signing_key(how["key"], how["passphrase_file"])
+        key = signing_key(how["key"], how["passphrase_file"])  # opened once: a passphrase costs a quarter of a second
         trust = TrustMaterial((Anchor(name="the key", kind=KEY, data=public_pem(key.public)),))
-        way = Way(name="the key", signing=signing_of(openpgp_key=None, **options), trust=trust)
+        way = Way(name="the key", signing=signing_of(openpgp_key=None, opened=key, **options), trust=trust)
         return lambda: way
     if how["tlog_upload"]:
         raise MisuseError(codes.USAGE, "--tlog-upload goes with --key; a keyless signature is always logged")

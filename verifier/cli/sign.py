@@ -119,8 +119,9 @@ def signing_of(
     trust_config: str | None,
     passphrase_file: str | None,
     legacy_signature: bool = False,
+    opened: SigningKey | None = None,
 ) -> Signing:
-    """How to sign; exactly one of the three ways."""
+    """How to sign; exactly one of the three ways. `opened` is the key, if it is open already."""
     if sum((key is not None, openpgp_key is not None, keyless)) != 1:
         raise MisuseError(codes.USAGE, "give one way to sign: --key KEYREF, --openpgp-key KEY or --keyless")
     if (identity_token_file and not keyless) or (trust_config and not (keyless or tlog_upload)):
@@ -130,9 +131,9 @@ def signing_of(
     if legacy_signature and (openpgp_key is not None or tlog_upload):
         raise MisuseError(codes.USAGE, "--legacy-signature goes with --keyless, or with --key without --tlog-upload")
     if key is not None and tlog_upload:
-        return Signing(sign_statement=_logged(key, passphrase_file, trust_config))
+        return Signing(sign_statement=_logged(opened or signing_key(key, passphrase_file), trust_config))
     if key is not None:
-        return _key_signing(signing_key(key, passphrase_file), legacy=legacy_signature)
+        return _key_signing(opened or signing_key(key, passphrase_file), legacy=legacy_signature)
     if openpgp_key is not None:
         return Signing(sign_text=openpgp_signer(openpgp_key, passphrase_file))
     from verifier.operations.signing import keyless_signing
@@ -141,13 +142,13 @@ def signing_of(
     return keyless_signing(identity_token(identity_token_file, root), root, legacy=legacy_signature)
 
 
-def _logged(keyref: str, passphrase_file: str | None, trust_config: str | None) -> SignStatement:
+def _logged(key: SigningKey, trust_config: str | None) -> SignStatement:
     from verifier.net.egress import Egress
     from verifier.net.transport import HttpTransport, TlsSettings
     from verifier.operations.signing import logged_signer
 
     transport = HttpTransport(egress=Egress(allow_private=True), tls=TlsSettings(ca_file=load_settings(os.environ).ca_file))
-    return logged_signer(signing_key(keyref, passphrase_file), instance(trust_config), transport)
+    return logged_signer(key, instance(trust_config), transport)
 
 
 def instance(trust_config: str | None) -> Root:

@@ -146,7 +146,7 @@ if [ -n "$python" ]; then
         echo "  next    Install verifier again, then run: verifier helm install-plugin" >&2
         exit 2
     fi
-    exec "$python" -P -E -m verifier helm "$mode" "$@"
+    exec "$python" -P -E -m verifier.getter "$mode" "$@"
 fi
 for command in "${PIPX_BIN_DIR:-${HOME:-/nonexistent}/.local/bin}/verifier" /usr/local/bin/verifier /usr/bin/verifier /opt/verifier/bin/verifier; do
     case $command in
@@ -174,6 +174,6 @@ if not exist "%python%" (
     echo   next    Install verifier again, then run: verifier helm install-plugin 1>&2
     exit /b 2
 )
-"%python%" -P -E -m verifier helm %*
+"%python%" -P -E -m verifier.getter %*
 exit /b %errorlevel%
 """

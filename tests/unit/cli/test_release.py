@@ -101,6 +101,13 @@ def test_openpgp_alone_and_without_a_policy(registry: str) -> None:
     assert released(registry, "--openpgp-key", "team.key", key=False)[0]["state"] == "unchanged"
 
 
+def test_an_empty_passphrase_is_for_keys_without_one(registry: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As CI has it that signs with a key pair of its own and a GPG key, neither with a passphrase."""
+    monkeypatch.setenv("VERIFIER_PASSWORD", "")
+    Path("ci.key").write_bytes(private_pem(pair(), b""))
+    assert release(registry, "--openpgp-key", "team.key").status == 0
+
+
 def test_what_was_pushed_by_others_tools_is_completed_by_referrers(registry: str) -> None:
     assert run("package", "web").status == 0
     pushed = run("push", "web-1.4.2.tgz", f"oci://{registry}/acme").out.split("digest  ")[1].strip()

@@ -46,7 +46,7 @@ def test_the_windows_launcher_is_the_same_story() -> None:
     """It cannot be run here; what can be seen is that it never searches PATH, and starts Python as the other does."""
     text = plugin_files(Form.HELM4, "1.2.3")["verifier"][f"{LAUNCHER}.cmd"].decode()
     assert text.count("\n") == text.count("\r\n")
-    assert '"%python%" -P -E -m verifier helm %*' in text
+    assert '"%python%" -P -E -m verifier.getter %*' in text
     assert "%~dp0..\\interpreter" in text
     assert all("\\" in str(command["command"]) or "/" in str(command["command"]) for command in _commands())
 

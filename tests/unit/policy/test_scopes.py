@@ -116,3 +116,10 @@ def test_answers_are_truth_values() -> None:
     assert parse_scope("oci://x/**/b").overlaps(parse_scope("oci://x/a/**")) is True
     assert parse_scope("oci://x/a/**/b").matches("x", "a/b") is True
     assert parse_scope("oci://x/a/**/b").matches("x", "a") is False
+
+
+@pytest.mark.parametrize(("one", "two"), [("a/b", "a/b/c"), ("*/a", "*/*/a"), ("**/a", "**/a/b"), ("a*", "b*"), ("a*c", "ab"), ("*", "*/*")])
+def test_patterns_of_which_one_ends_before_the_other_do_not_overlap(one: str, two: str) -> None:
+    """Else two rules would be a tie, and a policy that is right would not load."""
+    first, second = parse_scope(f"oci://x/{one}"), parse_scope(f"oci://x/{two}")
+    assert (first.overlaps(second), second.overlaps(first)) == (False, False)

@@ -78,7 +78,7 @@ def clearsign(text: bytes, *, key: str, passphrase: str | None, home: Path | Non
 def clearsign_with(text: bytes, secret_key: bytes, *, passphrase: str | None) -> bytes:
     """Clear-sign with a secret key that is not in any GnuPG home, in a home of its own."""
     with temporary_home() as home:
-        imported = _gpg(home).import_keys(secret_key, passphrase=passphrase)
+        imported = _gpg(home).import_keys(secret_key, passphrase=passphrase or None)  # see `clearsign`
         fingerprints = sorted({str(found["fingerprint"]) for found in imported.results if found.get("fingerprint")})
         if (not imported.sec_imported and not imported.sec_read) or not fingerprints:
             raise MisuseError(codes.KEY_INVALID, "gpg could not import a secret key from it")
