@@ -69,6 +69,15 @@ def peer(tmp_path: Path) -> Callable[[str], Peer]:
     return make
 
 
+@pytest.fixture
+def cosign(peer: Callable[[str], Peer]) -> Peer:
+    """Cosign with a key pair and no services."""
+    found = peer("cosign-3.1.2")
+    found("generate-key-pair", COSIGN_PASSWORD="secret")
+    (found.home / "nolog.json").write_text('{"mediaType":"application/vnd.dev.sigstore.signingconfig.v0.2+json"}')
+    return found
+
+
 REGISTRIES = ("embedded", "registry-2.8.2", "registry-3.1.1")
 
 

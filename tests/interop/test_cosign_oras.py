@@ -15,17 +15,8 @@ from tests.peers import LIBRARIES
 from tests.support.cli import run
 
 MakePeer = Callable[[str], Peer]
-COSIGN, ORAS, SKOPEO = "cosign-3.1.2", "oras-1.3.3", "skopeo-1.9.3"
+ORAS, SKOPEO = "oras-1.3.3", "skopeo-1.9.3"
 VERIFY = ("verify", "--insecure-ignore-tlog", "--allow-http-registry", "--key")
-
-
-@pytest.fixture
-def cosign(peer: MakePeer) -> Peer:
-    """Cosign with a key pair and no services."""
-    found = peer(COSIGN)
-    found("generate-key-pair", COSIGN_PASSWORD="secret")
-    (found.home / "nolog.json").write_text('{"mediaType":"application/vnd.dev.sigstore.signingconfig.v0.2+json"}')
-    return found
 
 
 def cosign_sign(cosign: Peer, target: str) -> None:

@@ -35,6 +35,7 @@ from verifier.signers.public import public_pem
 HELM3 = ("helm-3.17.3", "helm-3.18.0", "helm-3.21.4")
 HELM4 = ("helm-4.1.4", "helm-4.2.4", "helm-4.3.1")
 HELMS = (*HELM3, *HELM4)
+REGISTRIES = ("embedded", "registry-3.1.1")
 MakePeer = Callable[[str], Peer]
 Helm = Callable[..., subprocess.CompletedProcess[bytes]]
 CONFIG_MAP = b"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: '{{ .Release.Name }}'}\ndata: {from: '%s'}\n"
@@ -133,7 +134,7 @@ COMMANDS = {
 }
 
 
-@pytest.mark.parametrize("registry", ["embedded", "registry-3.1.1"])
+@pytest.mark.parametrize("registry", REGISTRIES)
 @pytest.mark.parametrize("helm_name", HELMS)
 def test_helms_commands_take_verified_charts_only(helm_name: str, registry: str, world: Callable[..., contextlib.AbstractContextManager[World]]) -> None:
     with world(helm_name, registry) as here:
@@ -160,15 +161,16 @@ def test_forms_of_a_reference_and_what_is_refused(helm_name: str, world: Callabl
         refused(here.helm("template", "x", f"{here.verified}/web:1.4.2", check=False, VERIFIER_POLICY="policy.yaml"), "config-invalid")
 
 
+@pytest.mark.parametrize("registry", REGISTRIES)
 @pytest.mark.parametrize("helm_name", HELMS)
 def test_helms_own_verify_goes_together_with_a_digest(
-    helm_name: str, world: Callable[..., contextlib.AbstractContextManager[World]], gpg_home: Callable[[str], Gpg]
+    helm_name: str, registry: str, world: Callable[..., contextlib.AbstractContextManager[World]], gpg_home: Callable[[str], Gpg]
 ) -> None:
     """Helm alone offers one or the other: with a digest its --verify always fails (helm/helm#32546)."""
     maker, stranger = gpg_home("rsa2048"), gpg_home("rsa2048")
     data = chart()
     text = write_provenance(read_archive(data, where="web").facts, read_archive(data, where="web").digest)
-    with world(helm_name, prov=clearsigned(maker, text)) as here:
+    with world(helm_name, registry, prov=clearsigned(maker, text)) as here:
         for form in ("web-1.4.2.tgz", f"web@{here.digest}/web-1.4.2.tgz", "web:1.4.2/web-1.4.2.tgz"):
             url = f"{here.verified}/{form}"
             assert b"verified" in here.helm("template", "x", url, "--verify", "--keyring", maker.public).stdout
@@ -183,9 +185,10 @@ def clearsigned(maker: Gpg, text: str) -> bytes:
     return maker.run("--digest-algo", "SHA512", "--clearsign", "--output", "-", str(source))
 
 
+@pytest.mark.parametrize("registry", REGISTRIES)
 @pytest.mark.parametrize("helm_name", HELMS)
-def test_dependencies_come_through_the_getter(helm_name: str, world: Callable[..., contextlib.AbstractContextManager[World]]) -> None:
-    with world(helm_name) as here:
+def test_dependencies_come_through_the_getter(helm_name: str, registry: str, world: Callable[..., contextlib.AbstractContextManager[World]]) -> None:
+    with world(helm_name, registry) as here:
         for repository in (here.verified, f"{here.verified}/web"):
             here.helm("repo", "add", "--force-update", "acme", repository)  # Helm wants it for `build`, of any repository but oci://
             parent = here.home / "parent"
@@ -204,9 +207,10 @@ def test_dependencies_come_through_the_getter(helm_name: str, world: Callable[..
             assert not list(parent.glob("charts/*.tgz"))
 
 
+@pytest.mark.parametrize("registry", REGISTRIES)
 @pytest.mark.parametrize("helm_name", HELMS)
-def test_as_a_repository(helm_name: str, world: Callable[..., contextlib.AbstractContextManager[World]]) -> None:
-    with world(helm_name) as here:
+def test_as_a_repository(helm_name: str, registry: str, world: Callable[..., contextlib.AbstractContextManager[World]]) -> None:
+    with world(helm_name, registry) as here:
         here.helm("repo", "add", "acme", here.verified)
         here.helm("repo", "update")
         assert b"verified" in here.helm("template", "x", "acme/web", "--version", "1.4.2").stdout
@@ -234,9 +238,10 @@ def test_helm_4s_content_cache_slips_nothing_in(helm_name: str, world: Callable[
             assert (b"EVIL" in done.stdout, b"verified" in done.stdout) == (False, True), reference
 
 
+@pytest.mark.parametrize("registry", REGISTRIES)
 @pytest.mark.parametrize("helm_name", HELMS)
-def test_helm_verifier_is_verifier_and_wraps_helm(helm_name: str, world: Callable[..., contextlib.AbstractContextManager[World]]) -> None:
-    with world(helm_name) as here:
+def test_helm_verifier_is_verifier_and_wraps_helm(helm_name: str, registry: str, world: Callable[..., contextlib.AbstractContextManager[World]]) -> None:
+    with world(helm_name, registry) as here:
         web = f"{here.oci}/web"
         assert b"ALLOWED" in here.helm("verifier", "verify", f"{web}:1.4.2").stdout
         assert here.helm("verifier", "verify", f"{web}:1.5.0", check=False).returncode == 1

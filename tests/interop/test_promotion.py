@@ -9,19 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.interop.conftest import Peer, serve
-from tests.interop.test_cosign_oras import COSIGN, ORAS, VERIFY, cosign_sign
+from tests.interop.test_cosign_oras import ORAS, VERIFY, cosign_sign
 from tests.support.cli import run
 
 MakePeer = Callable[[str], Peer]
-
-
-@pytest.fixture
-def cosign(peer: MakePeer) -> Peer:
-    """Cosign with a key pair and no services."""
-    found = peer(COSIGN)
-    found("generate-key-pair", COSIGN_PASSWORD="secret")
-    (found.home / "nolog.json").write_text('{"mediaType":"application/vnd.dev.sigstore.signingconfig.v0.2+json"}')
-    return found
 
 
 def policy(home: Path, *repositories: str) -> str:

@@ -176,6 +176,8 @@ def _tell(copied: Copied, there: Place) -> None:
     echo(f"{'unchanged' if copied.existed else 'copied':<11}{safe(str(there))}")
     echo(f"digest     {copied.digest}")
     echo(f"evidence   {copied.evidence} attached, {copied.manifests} manifests pushed")
+    for warning in copied.decision.warnings if copied.decision is not None else ():
+        echo(f"verifier: {safe(warning)}", err=True)
     judged = f"under the policy {safe(copied.decision.policy.name)}" if copied.decision is not None else "NOT at the destination: no policy speaks of it"
     echo(f"verified   {judged}")
 

@@ -50,7 +50,7 @@ def get(cert_file: str, key_file: str, ca_file: str, url: str) -> int:
             handed = get_index(asked, loaded, connections, decision_options(()))
         else:
             handed = get_chart(asked, helm_context(), loaded, connections, decision_options(()))
-    for note in handed.notes:
+    for note in (*handed.notes, *(handed.decision.warnings if handed.decision is not None and handed.data is not None else ())):
         echo(f"verifier: {safe(note)}", err=True)
     if handed.data is None:
         assert handed.decision is not None

@@ -244,6 +244,8 @@ def _tell(result: Released, output: str) -> None:
         echo(explain(decision, quiet=True), err=True)
         named = "it has no tag, so nobody gets it" if result.state == "withheld" else "IT WAS PUBLISHED BEFORE, under its tag"
         echo(f"verifier: {safe(result.facts.label)} lies there as {result.digest}; {named}", err=True)
+    for warning in decision.warnings if decision is not None and _allowed(result) else ():
+        echo(f"verifier: {safe(warning)}", err=True)
     if output == "github" and decision is not None:
         from verifier.report.ci import github_annotation
 

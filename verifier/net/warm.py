@@ -86,6 +86,13 @@ def hand_over(words: Sequence[str], environment: Mapping[str, str]) -> int | Non
     return int(said) if said.isdigit() else LOST
 
 
+def start(words: Sequence[str], environment: Mapping[str, str]) -> None:
+    """Start a program that lives on by itself, on no terminal and with none of our streams; without one that can be started nothing happens."""
+    null = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0) for number in (0, 1, 2)]
+    with contextlib.suppress(OSError):
+        os.posix_spawn(words[0], list(words), dict(environment), file_actions=null, setsid=True)
+
+
 def serve(path: str, idle: float, become: Callable[[Call], int]) -> None:
     """Take calls until none came for `idle` seconds, or the program's files changed; raises OSError where there can be no socket.
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -159,6 +161,30 @@ def test_what_cannot_be_listed_or_read_ends_the_copy(other: str) -> None:
         assert "1.4.2" not in _tags(other)
         source.switches.body = {}
         assert run(*words).status == 0
+
+
+def test_killed_at_any_write_and_completed_by_a_repeat(registry: str) -> None:
+    """kill -9 before each write at the destination: a version that is there is whole, and the same command again ends well."""
+    source, policy, write = released(registry), write_policy(registry), 0
+    while True:
+        write += 1
+        with simulated(Switches(stop_at=write)) as there:
+            words = ["copy", source, f"oci://{there.host}/acme/web", "--policy", policy]
+            process = subprocess.Popen([sys.executable, "-m", "verifier", *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            while not there.stopped.wait(0.02) and process.poll() is None:
+                pass
+            process.kill()
+            ended = process.wait()
+            there.switches.stop_at = 0
+            there.go_on.set()
+            if ("acme/web", "1.4.2") in there.tags:
+                assert evidence(there.host, "acme/web") == evidence(registry, "acme/web")
+            if ended == 0:
+                break
+            again = run(*words)
+            assert again.status == 0, again.text
+            assert evidence(there.host, "acme/web") == evidence(registry, "acme/web")
+    assert write > 15
 
 
 def _tags(host: str) -> tuple[str, ...]:

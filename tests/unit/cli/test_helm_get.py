@@ -69,6 +69,14 @@ def test_allowed_the_verified_bytes_and_nothing_else(registry: str, form: str, m
     assert (ran.status, ran.data, ran.err) == (0, CHART, "")
 
 
+def test_what_the_policy_warns_of_is_said_and_the_chart_is_handed_over(registry: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    configure(registry, monkeypatch, tmp_path)
+    data = archive("web", "1.4.2", {"charts/db/Chart.yaml": b"apiVersion: v2\nname: db\nversion: 1.0.0\n"})
+    signed(registry, data)
+    ran = get(f"{registry}/acme/web:1.4.2")
+    assert (ran.status, ran.data, ran.err) == (0, data, "verifier: subcharts: not judged\n")
+
+
 def test_denied_nothing_is_handed_over(registry: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     configure(registry, monkeypatch, tmp_path)
     publish(connect(), registry, CHART)

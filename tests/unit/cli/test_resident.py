@@ -153,6 +153,36 @@ def test_it_ends_when_nobody_calls_and_there_is_only_one(runtime: Path) -> None:
         assert not (runtime / "verifier" / "getter.sock").exists()
 
 
+def test_a_call_starts_one_for_those_that_follow_if_that_is_wanted(registry: str, runtime: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    configure(registry, monkeypatch, tmp_path)
+    signed(registry)
+    place = runtime / "verifier" / "getter.sock"
+    assert (getter(f"{registry}/acme/web:1.4.2").stdout, place.exists()) == (CHART, False)
+    monkeypatch.setenv("VERIFIER_HELM_RESIDENT", "true")
+    assert getter(f"{registry}/acme/web:1.4.2").stdout == CHART
+    try:
+        deadline = time.monotonic() + 30
+        while ask(f"{registry}/acme/web:1.4.2").returncode == 99 and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert ask(f"{registry}/acme/web:1.4.2").stdout == CHART
+        assert getter(f"{registry}/acme/web:1.4.2").stdout == CHART
+    finally:
+        for pid in _started_here(runtime):
+            os.kill(pid, signal.SIGTERM)
+            while Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_bytes():
+                time.sleep(0.02)
+
+
+def _started_here(runtime: Path) -> list[int]:
+    """Residents with this test's own directory in their environment."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if b"\0resident\0" in (path / "cmdline").read_bytes() and f"XDG_RUNTIME_DIR={runtime}\0".encode() in (path / "environ").read_bytes():
+                found.append(int(path.name))
+    return found
+
+
 def test_a_dead_one_s_socket_is_replaced(registry: str, runtime: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     configure(registry, monkeypatch, tmp_path)
     signed(registry)
