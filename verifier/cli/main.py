@@ -22,6 +22,10 @@ INTERRUPTED = 130
 # Start-up makes many objects and no garbage; looking for some every 700 objects took a tenth of a short command.
 _GC_THRESHOLD = 50_000
 
+# What an interrupt may leave in a registry; of files nothing partial is ever left.
+_AGAIN = "what was sent lies there without a tag, or unfinished; the same command again completes it"
+_LEFT_BEHIND = dict.fromkeys(("release", "copy", "bundle", "push", "sign", "attest"), _AGAIN)
+
 # Command -> (module, attribute, one line of help); `--help` imports none of them.
 _COMMANDS = {
     "package": ("verifier.cli.publish", "package", "Package a chart directory into a reproducible .tgz."),
@@ -106,7 +110,9 @@ def execute(arguments: list[str]) -> int:
     except VerifierError as error:
         return report_error(error)
     except (KeyboardInterrupt, click.Abort):
-        click.echo("verifier: interrupted; nothing was decided and nothing partial was written", err=True)
+        click.echo(
+            f"verifier: interrupted; {_LEFT_BEHIND.get(arguments[0] if arguments else '', 'nothing was decided and nothing partial was written')}", err=True
+        )
         return INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()  # whoever read our output is gone; do not complain about it at exit

@@ -326,6 +326,15 @@ def test_a_version_that_another_release_takes_meanwhile(registry: str, monkeypat
     refused(release(registry), 2, "tag-exists")
 
 
+def test_an_interrupt_says_what_it_leaves_behind(registry: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(releasing, "_verified", interrupted)
+    ran = release(registry)
+    assert (ran.status, "without a tag" in ran.err, "nothing partial" in ran.err, tags(registry)) == (130, True, False, ())
+
+
 def test_a_registry_that_forbids_the_tag() -> None:
     with simulated(Switches(refuse_write={"manifests/1.4.2": 403})) as closed:
         ran = release(closed.host)
