@@ -414,8 +414,14 @@ def test_debug_shows_requests_and_no_secrets(registry: str, monkeypatch: pytest.
 
 
 def spawn(*arguments: str, **environment: str) -> subprocess.Popen[bytes]:
+    """As from a terminal: tests that run in the background of a shell inherit that an interrupt is ignored."""
     command = [sys.executable, "-m", "verifier", *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, **environment})
+    own = {**os.environ, **environment}
+    return subprocess.Popen(command, env=own, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=_interruptible)
+
+
+def _interruptible() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.mark.parametrize("targets", [1, 3])
