@@ -204,16 +204,12 @@ _HELP = """Usage: verifier helm {command} [HELM'S ARGUMENTS] [--policy POLICY] [
 
 def configured_policy(network: Network, given: str | None = None) -> LoadedPolicy:
     """The policy of a flag, the environment or the user's configuration; raises MisuseError `no-policy`."""
-    from verifier.cli.trust import load_from_registry
-    from verifier.operations.policies import load
+    from verifier.cli.trust import load_written
 
-    settings = load_settings(os.environ)
-    path = given or settings.policy
+    path = given or load_settings(os.environ).policy
     if not path:
         raise MisuseError(codes.NO_POLICY, "no policy is configured: set VERIFIER_POLICY, or `policy:` in ~/.config/verifier/verifier.yaml")
-    if path.startswith("oci://"):
-        return load_from_registry(path, network)
-    return load(Path(path), settings.roots)
+    return load_written(path, network)
 
 
 def helm_context(arguments: Arguments | None = None) -> Context:

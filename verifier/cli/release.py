@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from verifier.cli.main import report_error
 from verifier.cli.options import Network, command_context, context_options, echo, network_options
 from verifier.cli.publish import source_date_epoch
 from verifier.cli.sign import sigstore_options
-from verifier.cli.verify import exit_code
+from verifier.cli.verify import exit_code, tell_error, worst
 from verifier.model import codes
 from verifier.model.errors import MisuseError, VerifierError
 from verifier.operations.resolve import read_local
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from verifier.operations.signing import Predicate
 
 _EVENT_BYTES = 4 * 1024 * 1024
-_WORST = (2, 1, 3, 0)
 
 
 @click.command()
@@ -98,7 +96,6 @@ def _planner(base: str, epoch: int, build: Build | None, network: Network, how: 
         return Plan(
             base=base,
             created=created,
-            epoch=epoch,
             openpgp=openpgp,
             statements=statements() if statements is not None else None,
             predicates=(*own, *given),
@@ -213,7 +210,7 @@ def _report(results: list[Released | VerifierError], output: str, dotenv: Path |
     if output == "json":
         echo(json.dumps({"apiVersion": "verifier/v1", "kind": "ReleaseList", "items": released, "problems": problems}, indent=2, ensure_ascii=True))
     _write_outputs(released, problems, dotenv)
-    return next(status for status in _WORST if status in statuses)
+    return worst(statuses)
 
 
 def _status(result: Released | VerifierError, output: str) -> int:
@@ -221,11 +218,7 @@ def _status(result: Released | VerifierError, output: str) -> int:
     if not isinstance(result, VerifierError):
         _tell(result, output)
         return 0 if result.decision is None else exit_code(result.decision)
-    if output == "github":
-        from verifier.report.ci import github_error
-
-        echo(github_error(result))
-    return report_error(result)
+    return tell_error(result, output)
 
 
 def _allowed(result: Released) -> bool:

@@ -68,13 +68,18 @@ class TrustFlags(Struct, frozen=True, kw_only=True):
         path = self.policy or (None if self.given else settings.policy)
         if path and self.given:
             raise MisuseError(codes.USAGE, "give --policy or trust flags, not both")
-        if path and path.startswith("oci://"):
-            return load_from_registry(path, network)
         if path:
-            return load(Path(path), settings.roots)
+            return load_written(path, network)
         if not self.given:
             raise MisuseError(codes.NO_POLICY, "nothing says what to trust")
         return with_trust(_policy(self, targets), base=Path(), stored_roots=settings.roots)
+
+
+def load_written(path: str, network: Network | None) -> LoadedPolicy:
+    """A policy by what was written for it: a file, a directory, or oci://; raises MisuseError, and for one in a registry any VerifierError."""
+    if path.startswith("oci://"):
+        return load_from_registry(path, network)
+    return load(Path(path), load_settings(os.environ).roots)
 
 
 def load_from_registry(written: str, network: Network | None) -> LoadedPolicy:

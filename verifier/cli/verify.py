@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,7 +71,7 @@ def verify(
     warn_unsafe(network.unsafe + trust.unsafe)
     requests = [Request(reference=reference, context=context) for reference in references]
     with network.connected(quiet=quiet) as connections:
-        results = verify_all(requests, loaded, connections, decision_options(network.unsafe + trust.unsafe, files)) if requests else []
+        results = verify_all(requests, loaded, connections, decision_options(network.unsafe + trust.unsafe, files))
         decisions = [result for result in results if isinstance(result, Decision)]
         if sign is not None:
             _attach_summaries(decisions, str(rest["verifier_id"]), sign, connections)
@@ -80,8 +80,8 @@ def verify(
     print_decisions(decisions, output, quiet=quiet, colour=use_colour(no_color), failed=failed)
     statuses = {_EXIT[decision.outcome] for decision in decisions}
     statuses |= {report_error(result) for result in results if isinstance(result, MisuseError)}
-    statuses |= {_report_unverifiable(error, output) for error in failed}
-    return next(status for status in _WORST if status in statuses)
+    statuses |= {tell_error(error, output) for error in failed}
+    return worst(statuses)
 
 
 def _named(files: tuple[str, ...]) -> tuple[dict[AnyReference, tuple[str, ...]], list[VerifierError]]:
@@ -99,7 +99,13 @@ def _tell_places(named: Mapping[AnyReference, tuple[str, ...]]) -> None:
             echo(f"named   {safe(str(reference))} in {safe(place)}")
 
 
-def _report_unverifiable(error: VerifierError, output: str) -> int:
+def worst(statuses: Collection[int]) -> int:
+    """Of the exit codes of several things: 2 > 1 > 3 > 0 (semantics 34)."""
+    return next(status for status in _WORST if status in statuses)
+
+
+def tell_error(error: VerifierError, output: str) -> int:
+    """As a line for a person, and for `github` as an annotation too; returns the exit code."""
     if output == "github":
         from verifier.report.ci import github_error
 

@@ -6,8 +6,10 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from verifier.model import codes
 from verifier.model.artifact import Descriptor
 from verifier.model.digest import Digest
+from verifier.model.errors import InconclusiveError
 from verifier.model.evidence import Gap, Kind
 
 
@@ -53,6 +55,16 @@ class Source(Protocol):
 
     def tags(self) -> tuple[str, ...]:
         """All tags."""
+
+
+def resolve_if_there(source: Source, tag: str) -> Fetched | None:
+    """What a tag names now, or None where there is no such tag; any other trouble is raised, since it is no answer (semantics 21)."""
+    try:
+        return source.resolve(tag)
+    except InconclusiveError as error:
+        if error.code is codes.NOT_FOUND:
+            return None
+        raise
 
 
 class Target(Source, Protocol):

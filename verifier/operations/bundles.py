@@ -21,15 +21,12 @@ from typing import Any
 
 from msgspec import Struct
 
-from verifier.formats.json import dump_json, parse_object
-from verifier.formats.protojson import Message
+from verifier.formats.json import dump_json
 from verifier.model import codes, limits
-from verifier.model.artifact import Descriptor
 from verifier.model.digest import Digest, parse_digest, sha256
 from verifier.model.errors import FailedError, InconclusiveError, MisuseError
 from verifier.model.reference import LayoutReference, Reference, parse_oci
 from verifier.oci.layout import ImageLayout, replace_file
-from verifier.oci.manifest import EMPTY, EMPTY_BYTES, MANIFEST, descriptor_value, read_descriptor
 from verifier.oci.source import Fetched, Source
 from verifier.operations.copying import copy
 from verifier.operations.policies import LoadedPolicy
@@ -57,10 +54,6 @@ class Bundle(Struct, frozen=True, kw_only=True):
         written = f"{self.layout.where}:{self.origin.tag}@{self.digest}"
         return LayoutReference(path=str(self.layout.root), tag=self.origin.tag, digest=self.digest, written=written, asserted=self.origin)
 
-    def chart(self) -> Fetched:
-        """The chart's manifest."""
-        return self.layout.manifest(self.digest)
-
 
 def create_bundle(source: Source, chart: Fetched, origin: Reference, loaded: LoadedPolicy, path: Path) -> tuple[int, Digest | None]:
     """Write a bundle file, whole or not at all; returns how many manifests are attached, and the policy's digest where it is a document."""
@@ -71,12 +64,7 @@ def create_bundle(source: Source, chart: Fetched, origin: Reference, loaded: Loa
         writer = Writer(layout)
         policy = writer.policy(loaded) if loaded.documents else None
         value = {"apiVersion": _API, "kind": "Bundle", "origin": str(origin), "digest": str(chart.digest), "policy": policy}
-        layers = [writer.push(dump_json(value), f"{ARTIFACT}+json"), *writer.layers]
-        layout.push_blob(EMPTY_BYTES)
-        config = descriptor_value(Descriptor(media_type=EMPTY, digest=sha256(EMPTY_BYTES), size=len(EMPTY_BYTES)))
-        distinct = list({layer["digest"]: layer for layer in layers}.values())
-        manifest = {"schemaVersion": 2, "mediaType": MANIFEST, "artifactType": ARTIFACT, "config": config, "layers": distinct}
-        layout.push_manifest(dump_json(manifest), MANIFEST, TAG)
+        writer.finish(value, ARTIFACT, TAG)
         try:
             replace_file(path, _tar(layout.root))
         except OSError as error:
@@ -104,21 +92,15 @@ def opened(path: Path) -> Iterator[Bundle]:
 
 def _read(layout: ImageLayout, path: Path) -> Bundle:
     try:
-        manifest = parse_object(layout.resolve(TAG).data, where=str(path))
-        if manifest.get("artifactType") != ARTIFACT:
-            raise FailedError(codes.JSON_INVALID, f"the tag {TAG!r} names no bundle")
-        descriptor = read_descriptor((manifest.get("layers") or [None])[0], where=str(path))
-        document = parse_object(layout.blob(descriptor, limits.RECORDING_BYTES), where=str(path))
-        value = Message(document, "the bundle", codes.JSON_INVALID, str(path))
-        if (value.text("apiVersion"), value.text("kind")) != (_API, "Bundle"):
-            value.refuse(f"is {value.text('kind') or 'nothing'} of {value.text('apiVersion') or 'no version'}, expected a Bundle of {_API}")
+        reader = Reader(layout)
+        value = reader.document("Bundle", ARTIFACT, TAG)
         policy = value.message("policy")
         return Bundle(
             layout=layout,
             origin=parse_oci(value.text("origin")),
             digest=parse_digest(value.text("digest")),
-            policy=Reader(layout).policy(policy) if policy is not None else None,
-            policy_digest=_policy_digest(document.get("policy")),
+            policy=reader.policy(policy) if policy is not None else None,
+            policy_digest=_policy_digest(value.get("policy")),
         )
     except (FailedError, InconclusiveError, MisuseError) as error:
         raise MisuseError(codes.BUNDLE_INVALID, error.reason, where=str(path)) from error

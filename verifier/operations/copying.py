@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from verifier.model import codes, limits
 from verifier.model.artifact import Descriptor
@@ -21,7 +21,8 @@ from verifier.model.digest import Digest
 from verifier.model.errors import InconclusiveError, MisuseError
 from verifier.oci.manifest import INDEX, MANIFEST, Index, Manifest, read_manifest
 from verifier.oci.repository import describe
-from verifier.oci.source import Fetched, Source, Target
+from verifier.oci.source import Fetched, Source, Target, resolve_if_there
+from verifier.operations.cosign_tags import cosign_tag
 
 _COSIGN = ("sig", "att", "sbom")
 _DEPTH = 5  # what refers to what refers to ...; real ones stay at two
@@ -29,13 +30,12 @@ Decide = Callable[[Digest], Decision | None]
 
 
 class Copied(Struct, frozen=True, kw_only=True):
-    """What was done. `decision` is the destination's, None where no policy speaks of it; `named` is False where it did not allow the copy."""
+    """What was done. `decision` is the destination's, None where no policy speaks of it; a copy that it does not allow has no tag."""
 
     digest: Digest
     manifests: int
     evidence: int
     existed: bool
-    named: bool
     decision: Decision | None
 
 
@@ -47,38 +47,34 @@ class Piece(Struct, frozen=True, kw_only=True):
     tag: str | None = None
 
 
-class _Found(Struct):
-    pieces: dict[Digest, Piece] = field(default_factory=dict)
-
-
 def collect(source: Source, chart: Fetched) -> tuple[Piece, ...]:
     """2: the chart and all that belongs to it, subjects before what refers to them; raises FailedError or InconclusiveError."""
-    found = _Found()
+    found: dict[Digest, Piece] = {}
     _add(found, source, Piece(fetched=chart), 0)
     for suffix in _COSIGN:
-        tag = f"{chart.digest.algorithm}-{chart.digest.hex}.{suffix}"
-        fetched = _resolved(source, tag)
+        tag = cosign_tag(chart.digest, suffix)
+        fetched = resolve_if_there(source, tag)
         if fetched is not None:
             _add(found, source, Piece(fetched=fetched, tag=tag), 0)
-    return tuple(found.pieces.values())
+    return tuple(found.values())
 
 
-def _add(found: _Found, source: Source, piece: Piece, depth: int) -> None:
-    if piece.fetched.digest in found.pieces:
+def _add(found: dict[Digest, Piece], source: Source, piece: Piece, depth: int) -> None:
+    if piece.fetched.digest in found:
         return
-    if len(found.pieces) >= limits.COPY_MANIFESTS or depth > _DEPTH:
+    if len(found) >= limits.COPY_MANIFESTS or depth > _DEPTH:
         reason = f"more than {limits.COPY_MANIFESTS} manifests belong to it, or they refer to each other more than {_DEPTH} deep"
         raise InconclusiveError(codes.EVIDENCE_LIMIT, reason, where=source.where)
     parsed = read_manifest(piece.fetched.data, where=f"{source.where}@{piece.fetched.digest.short}")
     if isinstance(parsed, Index):
         for child in parsed.manifests:
             _add(found, source, Piece(fetched=source.manifest(child.digest)), depth + 1)
-    found.pieces[piece.fetched.digest] = piece
+    found[piece.fetched.digest] = piece
     listed = source.referrers(piece.fetched.digest)
     for gap in listed.gaps:
         raise InconclusiveError(gap.code, f"what is attached could not be listed whole: {gap.reason}", where=gap.where, retry_after=gap.retry_after)
     for descriptor in listed.descriptors:
-        if descriptor.digest != piece.fetched.digest and descriptor.digest not in found.pieces:
+        if descriptor.digest != piece.fetched.digest and descriptor.digest not in found:
             attached = source.manifest(descriptor.digest)
             if _subject(attached, source) == piece.fetched.digest:  # a list is a hint
                 _add(found, source, Piece(fetched=attached, subject=piece.fetched.descriptor), depth + 1)
@@ -91,21 +87,19 @@ def _subject(fetched: Fetched, source: Source) -> Digest | None:
 
 def copy(source: Source, chart: Fetched, target: Target, tag: str, decide: Decide) -> Copied:
     """2 to 5; raises MisuseError `tag-exists`, FailedError or InconclusiveError. `decide` judges the copy by its digest."""
-    _unless_other(target, tag, chart.digest)
+    _is_named(target, tag, chart.digest)
     pieces = collect(source, chart)
     pushed = [_push(piece, source, target) for piece in pieces]  # 3
     decision = decide(chart.digest)  # 4
-    named = decision is None or decision.allowed
-    existed = _resolved(target, tag) is not None
-    if named and not existed:  # 5
+    existed = _is_named(target, tag, chart.digest)  # again: it may have been published meanwhile
+    if not existed and (decision is None or decision.allowed):  # 5
         target.push_manifest(chart.data, chart.media_type, tag)
-        _unless_other(target, tag, chart.digest)
+        _is_named(target, tag, chart.digest)
     return Copied(
         digest=chart.digest,
         manifests=sum(pushed),
         evidence=len(pieces) - 1,
         existed=existed and not any(pushed),
-        named=named,
         decision=decision,
     )
 
@@ -131,7 +125,7 @@ def _push(piece: Piece, source: Source, target: Target) -> bool:
 
 def _is_there(piece: Piece, target: Target) -> bool:
     if piece.tag is not None:
-        held = _resolved(target, piece.tag)
+        held = resolve_if_there(target, piece.tag)
         if held is not None and held.digest != piece.fetched.digest:
             reason = f"{piece.tag} holds other signatures there ({held.digest.short}...); cosign's old form keeps all in one, and it is not replaced"
             raise MisuseError(codes.TAG_EXISTS, reason, where=target.where)
@@ -146,17 +140,10 @@ def _is_there(piece: Piece, target: Target) -> bool:
         raise
 
 
-def _unless_other(target: Target, tag: str, digest: Digest) -> None:
-    held = _resolved(target, tag)
+def _is_named(target: Target, tag: str, digest: Digest) -> bool:
+    """Whether the tag names the chart already; raises MisuseError `tag-exists` where it names something else."""
+    held = resolve_if_there(target, tag)
     if held is not None and held.digest != digest:
         reason = f"{tag} is published there as {held.digest.short}..., this is {digest.short}...; a tag is never moved"
         raise MisuseError(codes.TAG_EXISTS, reason, where=target.where)
-
-
-def _resolved(source: Source, tag: str) -> Fetched | None:
-    try:
-        return source.resolve(tag)
-    except InconclusiveError as error:
-        if error.code is codes.NOT_FOUND:
-            return None
-        raise
+    return held is not None

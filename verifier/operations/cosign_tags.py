@@ -14,25 +14,26 @@ from verifier.model import codes, limits
 from verifier.model.artifact import Descriptor
 from verifier.model.claim import Rejection
 from verifier.model.digest import Digest
-from verifier.model.errors import InconclusiveError
 from verifier.model.evidence import Evidence, Gap, Kind, Location
 from verifier.oci.manifest import Manifest, read_manifest
-from verifier.oci.source import Source
+from verifier.oci.source import Source, resolve_if_there
 from verifier.operations.found import Found, guarded
+
+
+def cosign_tag(digest: Digest, suffix: str) -> str:
+    """The tag under which cosign's old form keeps what is of `digest`: `sig`, `att` or `sbom`."""
+    return f"{digest.algorithm}-{digest.hex}.{suffix}"
 
 
 def read_tag(source: Source, digest: Digest, suffix: str) -> list[Found]:
     """All layers under one of the tags of `digest`; never raises on what it meets."""
-    tag = f"{digest.algorithm}-{digest.hex}.{suffix}"
+    tag = cosign_tag(digest, suffix)
     location = Location(kind=Kind.COSIGN_TAG, where=f"{source.where}:{tag}")
 
     def read() -> list[Found]:
-        try:
-            fetched = source.resolve(tag)
-        except InconclusiveError as error:
-            if error.code is codes.NOT_FOUND:
-                return []
-            raise
+        fetched = resolve_if_there(source, tag)
+        if fetched is None:
+            return []
         manifest = read_manifest(fetched.data, where=location.where)
         if not isinstance(manifest, Manifest):
             return [Rejection(scheme=None, code=codes.EVIDENCE_FOREIGN, reason="an index, expected cosign's manifest", location=location)]

@@ -19,7 +19,8 @@ from verifier.model.artifact import Descriptor
 from verifier.model.digest import Digest
 from verifier.model.errors import FailedError, InconclusiveError
 from verifier.oci.manifest import MANIFEST, Manifest, descriptor_value, read_manifest
-from verifier.oci.source import Target
+from verifier.oci.source import Target, resolve_if_there
+from verifier.operations.cosign_tags import cosign_tag
 
 SignMessage = Callable[[bytes], bytes]
 
@@ -35,7 +36,7 @@ def write_legacy(target: Target, digest: Digest, repository: str, sign_message: 
     annotations = write_annotations(read_bundle(sign_message(payload), where="the new signature"))
     layer = Descriptor(media_type=SIMPLE_SIGNING, digest=target.push_blob(payload), size=len(payload), annotations=annotations)
     config = Descriptor(media_type=_CONFIG, digest=target.push_blob(_CONFIG_BYTES), size=len(_CONFIG_BYTES))
-    tag = f"{digest.algorithm}-{digest.hex}.sig"
+    tag = cosign_tag(digest, "sig")
     for _ in range(_ATTEMPTS):
         layers = _layers(target, tag)
         if not _holds(layers, layer):
@@ -48,12 +49,9 @@ def write_legacy(target: Target, digest: Digest, repository: str, sign_message: 
 
 
 def _layers(target: Target, tag: str) -> list[Descriptor]:
-    try:
-        fetched = target.resolve(tag)
-    except InconclusiveError as error:
-        if error.code is codes.NOT_FOUND:
-            return []
-        raise
+    fetched = resolve_if_there(target, tag)
+    if fetched is None:
+        return []
     manifest = read_manifest(fetched.data, where=f"{target.where}:{tag}")
     if not isinstance(manifest, Manifest):
         raise FailedError(codes.EVIDENCE_FOREIGN, "an index lies there, and would be lost", where=f"{target.where}:{tag}")

@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -122,14 +121,3 @@ def _check_listed(helm: Helm, names: Sequence[str]) -> None:
         raise MisuseError(codes.PLUGIN_BROKEN, error.reason, where=helm.program) from error
     if missing := [name for name in names if name not in listed]:
         raise MisuseError(codes.PLUGIN_BROKEN, f"`helm plugin list` does not show {', '.join(missing)}", where=helm.program)
-
-
-def uninstall_plugin(plugins: Path) -> tuple[str, ...]:
-    """Remove what `install_plugin` wrote; returns the names. Raises MisuseError `plugin-foreign` or `write-failed`."""
-    ours = [name for name in (CLI, GETTER) if _present(plugins / name) is not None]
-    try:
-        for name in ours:
-            shutil.rmtree(plugins / name)
-    except OSError as error:
-        raise MisuseError(codes.WRITE_FAILED, error.strerror or str(error), where=str(plugins)) from error
-    return tuple(ours)

@@ -22,11 +22,11 @@ from verifier.formats.json import dump_go_json
 from verifier.model import codes, limits
 from verifier.model.artifact import ChartFacts
 from verifier.model.digest import Digest, sha256
-from verifier.model.errors import InconclusiveError, MisuseError
+from verifier.model.errors import MisuseError
 from verifier.model.reference import LayoutReference, Reference, canonical_tag, parse
 from verifier.net.deadline import Deadline
 from verifier.oci.manifest import HELM_CHART, HELM_CONFIG, HELM_PROVENANCE, MANIFEST
-from verifier.oci.source import Target
+from verifier.oci.source import Target, resolve_if_there
 from verifier.operations.connections import Connections
 from verifier.operations.resolve import read_local
 
@@ -87,12 +87,9 @@ def build_manifest(facts: ChartFacts, archive: bytes, provenance: bytes | None, 
 
 
 def _already_there(target: Target, tag: str, manifest: bytes) -> bool:
-    try:
-        present = target.resolve(tag)
-    except InconclusiveError as error:
-        if error.code is codes.NOT_FOUND:
-            return False
-        raise
+    present = resolve_if_there(target, tag)
+    if present is None:
+        return False
     if present.digest == sha256(manifest):
         return True
     raise MisuseError(codes.TAG_EXISTS, f"{tag} is published as {present.digest.short}..., yours is {sha256(manifest).short}...", where=target.where)

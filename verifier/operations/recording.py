@@ -41,7 +41,6 @@ from verifier.report.codec import gap_value, location_value
 from verifier.trust.anchors import Anchor, Thresholds, TrustMaterial
 
 ARTIFACT = "application/vnd.helm-verifier.recording.v1"
-_DOCUMENT = f"{ARTIFACT}+json"
 _BLOB = "application/octet-stream"
 _API = "verifier/v1"
 TAG = "recording"
@@ -75,22 +74,15 @@ def write_recording(directory: Path, decision: Decision, told: Mapping[str, Any]
         "policy": writer.policy(loaded) if loaded.documents else None,
         "decision": dict(told),
     }
-    layers = [writer.push(dump_json(value), _DOCUMENT), *writer.layers]
-    layout.push_blob(EMPTY_BYTES)
-    config = descriptor_value(Descriptor(media_type=EMPTY, digest=sha256(EMPTY_BYTES), size=len(EMPTY_BYTES)))
-    manifest = {"schemaVersion": 2, "mediaType": MANIFEST, "artifactType": ARTIFACT, "config": config, "layers": _distinct(layers)}
-    return layout.push_manifest(dump_json(manifest), MANIFEST, TAG)
+    return writer.finish(value, ARTIFACT, TAG)
 
 
 def read_recording(directory: Path) -> Recording:
     """Read a layout; raises MisuseError `recording-invalid`."""
     layout = ImageLayout(directory)
     try:
-        document = _document(layout)
         reader = Reader(layout)
-        value = Message(document, "the recording", codes.JSON_INVALID, str(directory))
-        if (value.text("apiVersion"), value.text("kind")) != (_API, "Recording"):
-            value.refuse(f"is {value.text('kind') or 'nothing'} of {value.text('apiVersion') or 'no version'}, expected a Recording of {_API}")
+        value = reader.document("Recording", ARTIFACT, TAG)
         policy = value.message("policy")
         return Recording(
             request=_read_request(value.need("request")),
@@ -104,18 +96,6 @@ def read_recording(directory: Path) -> Recording:
         raise MisuseError(codes.RECORDING_INVALID, error.reason, where=error.where or str(directory)) from error
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise MisuseError(codes.RECORDING_INVALID, f"malformed: {error}"[:200], where=str(directory)) from error
-
-
-def _document(layout: ImageLayout) -> dict[str, Any]:
-    manifest = parse_object(layout.resolve(TAG).data, where=layout.where)
-    if manifest.get("artifactType") != ARTIFACT:
-        raise FailedError(codes.JSON_INVALID, f"the tag {TAG!r} names no recording", where=layout.where)
-    descriptor = read_descriptor((manifest.get("layers") or [None])[0], where=layout.where)
-    return parse_object(layout.blob(descriptor, limits.RECORDING_BYTES), where=layout.where)
-
-
-def _distinct(layers: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return list({layer["digest"]: layer for layer in layers}.values())
 
 
 # Requests
@@ -150,6 +130,15 @@ class Writer(Struct):
         descriptor = descriptor_value(Descriptor(media_type=media_type, digest=self.layout.push_blob(data), size=len(data)))
         self.layers.append(descriptor)
         return descriptor
+
+    def finish(self, value: Mapping[str, Any], artifact_type: str, tag: str) -> Digest:
+        """Store the document that names all blobs, and the artifact of both, under its tag; returns the artifact's digest."""
+        described = self.push(dump_json(dict(value)), f"{artifact_type}+json")
+        layers = {layer["digest"]: layer for layer in (described, *self.layers)}  # the document first
+        self.layout.push_blob(EMPTY_BYTES)
+        config = descriptor_value(Descriptor(media_type=EMPTY, digest=sha256(EMPTY_BYTES), size=len(EMPTY_BYTES)))
+        manifest = {"schemaVersion": 2, "mediaType": MANIFEST, "artifactType": artifact_type, "config": config, "layers": list(layers.values())}
+        return self.layout.push_manifest(dump_json(manifest), MANIFEST, tag)
 
     def examined(self, examined: Examined) -> dict[str, Any]:
         gathered = examined.gathered
@@ -219,6 +208,19 @@ class Reader(Struct, frozen=True):
     """The same back; raises FailedError, InconclusiveError or a plain error of a malformed value."""
 
     layout: ImageLayout
+
+    def document(self, kind: str, artifact_type: str, tag: str) -> Message:
+        """The document of the artifact under a tag, known to be of its kind."""
+        where = self.layout.where
+        manifest = parse_object(self.layout.resolve(tag).data, where=where)
+        if manifest.get("artifactType") != artifact_type:
+            raise FailedError(codes.JSON_INVALID, f"the tag {tag!r} names no {kind.lower()}", where=where)
+        descriptor = read_descriptor((manifest.get("layers") or [None])[0], where=where)
+        document = parse_object(self.layout.blob(descriptor, limits.RECORDING_BYTES), where=where)
+        value = Message(document, f"the {kind.lower()}", codes.JSON_INVALID, where)
+        if (value.text("apiVersion"), value.text("kind")) != (_API, kind):
+            value.refuse(f"is {value.text('kind') or 'nothing'} of {value.text('apiVersion') or 'no version'}, expected a {kind} of {_API}")
+        return value
 
     def examined(self, value: Message) -> Examined:
         artifact = value.message("artifact")

@@ -33,7 +33,7 @@ from verifier.model.errors import FailedError, InconclusiveError, MisuseError, V
 from verifier.model.reference import LayoutReference, Reference, is_repository
 from verifier.net.deadline import Deadline
 from verifier.oci.manifest import HELM_PROVENANCE, MANIFEST
-from verifier.oci.source import Fetched, Target
+from verifier.oci.source import Fetched, Target, resolve_if_there
 from verifier.operations.connections import Connections
 from verifier.operations.gather import EVERYTHING
 from verifier.operations.policies import LoadedPolicy
@@ -68,7 +68,6 @@ class Plan(Struct, frozen=True, kw_only=True):
 
     base: str
     created: datetime
-    epoch: int
     openpgp: Way | None = None
     statements: Way | None = None
     predicates: tuple[Predicate, ...] = ()
@@ -168,7 +167,7 @@ def _problems(facts: ChartFacts) -> Iterator[str]:  # 1
 
 
 def _published(work: _Work) -> Digest | None:  # 2
-    found = _tagged(work)
+    found = resolve_if_there(work.target, work.reference.tag or "")
     if found is None:
         return None
     held = resolve(work.pinned(found.digest), work.target).chart.digest
@@ -176,15 +175,6 @@ def _published(work: _Work) -> Digest | None:  # 2
         reason = f"{work.reference.tag} is published with the archive {held.short}..., yours is {work.chart.digest.short}..."
         raise MisuseError(codes.TAG_EXISTS, reason, where=work.target.where)
     return found.digest
-
-
-def _tagged(work: _Work) -> Fetched | None:
-    try:
-        return work.target.resolve(work.reference.tag or "")
-    except InconclusiveError as problem:
-        if problem.code is codes.NOT_FOUND:
-            return None
-        raise
 
 
 def _push(work: _Work) -> Digest:  # 3
@@ -258,7 +248,7 @@ def _verified(work: _Work, digest: Digest) -> Decision | None:  # 5
 def _name_it(work: _Work, digest: Digest) -> None:  # 6
     """Write the tag; whoever was faster keeps it."""
     manifest = work.target.manifest(digest).data
-    _unless_taken(work, digest, _tagged(work))
+    _unless_taken(work, digest, resolve_if_there(work.target, work.reference.tag or ""))
     work.target.push_manifest(manifest, MANIFEST, work.reference.tag)
     _unless_taken(work, digest, work.target.resolve(work.reference.tag or ""))
     work.steps.append(f"named it {work.reference.tag}")

@@ -17,8 +17,10 @@ from tests.support.charts import archive
 from tests.support.cli import Ran, run
 from tests.support.signers import pair, pgp
 from tests.support.world import connect, publish, repository, sign
+from verifier.model.errors import MisuseError
 from verifier.oci.layout import ImageLayout
 from verifier.oci.manifest import MANIFEST
+from verifier.operations.copying import copy
 from verifier.signers.key import private_pem
 from verifier.signers.public import public_pem
 
@@ -135,6 +137,19 @@ def test_a_tag_is_never_moved(registry: str, other: str) -> None:
     before = repository(other).resolve("1.4.2").digest
     refused(run("copy", source, f"oci://{other}/acme/web", "--policy", write_policy(registry)), 2, "tag-exists")
     assert repository(other).resolve("1.4.2").digest == before
+
+
+def test_a_tag_that_somebody_else_writes_meanwhile(registry: str, other: str) -> None:
+    """Between the first look and the last: the copy is not named, and nobody is told that it was."""
+    publish(connect(), registry, CHART)
+    source, target = repository(registry), repository(other)
+
+    def decide(_: object) -> None:
+        publish(connect(), other, archive("web", "1.4.2", {"templates/other.yaml": b"{}"}))
+
+    with pytest.raises(MisuseError) as refusal:
+        copy(source, source.resolve("1.4.2"), target, "1.4.2", decide)
+    assert refusal.value.code.name == "tag-exists"
 
 
 def test_other_signatures_in_cosign_s_form_are_not_replaced(registry: str, other: str) -> None:
