@@ -21,7 +21,7 @@ from verifier.oci.session import Session, SessionSettings
 from verifier.operations.connections import Connections
 from verifier.operations.policies import LoadedPolicy, with_trust
 from verifier.operations.push import build_manifest
-from verifier.operations.signing import attach
+from verifier.operations.signing import Attachment, attach
 from verifier.operations.verification import Options, verify
 from verifier.policy.loader import load_policy
 from verifier.schemes.sigstore.sign import sign_digest
@@ -51,7 +51,8 @@ def publish(connections: Connections, host: str, data: bytes, *, name: str = "ac
 def sign(connections: Connections, host: str, digest: Digest, key: LocalKey, *, name: str = "acme/web", said: str | None = None) -> Digest:
     target = connections.target(parse_oci(f"oci://{host}/{name}"), Deadline.after(20))
     bundle = sign_digest(digest, key, name=said if said is not None else f"oci://{host}/{name}")
-    return attach(target, target.manifest(digest).descriptor, bundle, BUNDLE, {})
+    (attached,) = attach(target, target.manifest(digest).descriptor, Attachment(payload=bundle, media_type=BUNDLE))
+    return attached
 
 
 def policy(text: str, base: Path) -> LoadedPolicy:

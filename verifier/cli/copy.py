@@ -8,7 +8,7 @@ import click
 from msgspec.structs import replace
 
 from verifier.cli.options import Network, command_context, context_options, decision_options, echo, network_options, read_reference, warn_unsafe
-from verifier.cli.trust import TrustFlags, trust_options
+from verifier.cli.trust import TrustFlags, asking, trust_options
 from verifier.cli.verify import exit_code
 from verifier.model import codes
 from verifier.model.artifact import OciChart
@@ -44,10 +44,8 @@ def copy(source: str, destination: str, trust: TrustFlags, network: Network, des
     destination's policy before it gets its tag: signatures that name the origin need `origins:` in the rule. A tag is never moved.
     """
     here, there = _place(source), _place(destination)
-    loaded = trust.load([here], network)
     asked = command_context(**context)
-    warn_unsafe(network.unsafe + trust.unsafe)
-    with network.connected() as connections:
+    with asking(here, trust, network) as (loaded, connections):
         other = replace(trust, policy=destination_policy).load([there], network) if destination_policy else loaded
         decision = verify(Request(reference=here, context=asked), loaded, connections, decision_options(network.unsafe + trust.unsafe))
         if not decision.allowed or not isinstance(decision.artifact, OciChart):
@@ -75,9 +73,7 @@ def create(reference: str, output: str, trust: TrustFlags, network: Network, **c
     here = read_reference(reference)
     if not isinstance(here, Reference) or here.tag is None:
         raise MisuseError(codes.REFERENCE_INVALID, "a bundle is made of a chart in a registry, by its tag", where=reference[:200])
-    loaded = trust.load([here], network)
-    warn_unsafe(network.unsafe + trust.unsafe)
-    with network.connected() as connections:
+    with asking(here, trust, network) as (loaded, connections):
         decision = verify(Request(reference=here, context=command_context(**context)), loaded, connections, decision_options(network.unsafe + trust.unsafe))
         if not decision.allowed or not isinstance(decision.artifact, OciChart):
             echo(explain(decision, quiet=True), err=True)

@@ -4,95 +4,155 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from msgspec import Struct
 
-from verifier.cli.options import Network, command_context, context_options, echo, network_options
+from verifier.cli.options import Network, command_context, context_options, echo, grouped, network_options
 from verifier.cli.publish import source_date_epoch
-from verifier.cli.sign import sigstore_options
+from verifier.cli.sign import SigningFlags, check_flags, signing_options
 from verifier.cli.verify import exit_code, tell_error, worst
 from verifier.model import codes
 from verifier.model.errors import MisuseError, VerifierError
 from verifier.operations.resolve import read_local
 from verifier.report.text import explain, safe
-from verifier.settings import load_settings
+from verifier.settings import key_password, load_settings
 
 if TYPE_CHECKING:
+    from verifier.charts.archive import ChartArchive
     from verifier.ci.build import Build
+    from verifier.model.context import Context
     from verifier.operations.policies import LoadedPolicy
     from verifier.operations.release import Plan, Released, Way
     from verifier.operations.signing import Predicate
+    from verifier.signers.key import SigningKey
 
+_F = TypeVar("_F", bound=Callable[..., Any])
 _EVENT_BYTES = 4 * 1024 * 1024
+
+
+class ReleaseFlags(Struct, frozen=True, kw_only=True):
+    """What a release is to be made of and held to, beside the ways to sign statements."""
+
+    openpgp_key: str | None
+    openpgp_passphrase_file: str | None
+    sbom: tuple[str, ...]
+    attest: tuple[str, ...]
+    no_provenance: bool
+    policy: str | None
+
+
+_RELEASE = (
+    click.option("--openpgp-key", metavar="KEY", help="Make a .prov, signed by this key (see `verifier sign`)."),
+    click.option(
+        "--openpgp-passphrase-file", type=click.Path(dir_okay=False), help="That key's passphrase, instead of VERIFIER_OPENPGP_PASSWORD or VERIFIER_PASSWORD."
+    ),
+    click.option("--sbom", multiple=True, type=click.Path(dir_okay=False), help="Attest this SPDX or CycloneDX document (JSON)."),
+    click.option("--attest", multiple=True, metavar="TYPE=FILE", help="Attest this predicate, too (see `verifier attest`)."),
+    click.option("--no-provenance", is_flag=True, help="Make no SLSA provenance of what the CI system tells."),
+    click.option("--policy", type=click.Path(), help="Hold the result to this policy before it gets its version (or VERIFIER_POLICY)."),
+)
+
+
+def _release_options(command: _F) -> _F:
+    return grouped(command, "asked", ReleaseFlags, _RELEASE)
 
 
 @click.command()
 @click.argument("words", nargs=-1, required=True, metavar="CHART_DIR... OCI_BASE")
-@click.option("--openpgp-key", metavar="KEY", help="Make a .prov, signed by this key (see `verifier sign`).")
-@click.option(
-    "--openpgp-passphrase-file", type=click.Path(dir_okay=False), help="That key's passphrase, instead of VERIFIER_OPENPGP_PASSWORD or VERIFIER_PASSWORD."
-)
-@sigstore_options
-@click.option("--sbom", multiple=True, type=click.Path(dir_okay=False), help="Attest this SPDX or CycloneDX document (JSON).")
-@click.option("--attest", multiple=True, metavar="TYPE=FILE", help="Attest this predicate, too (see `verifier attest`).")
-@click.option("--no-provenance", is_flag=True, help="Make no SLSA provenance of what the CI system tells.")
-@click.option("--policy", type=click.Path(), help="Hold the result to this policy before it gets its version (or VERIFIER_POLICY).")
+@_release_options
+@signing_options
 @click.option("--require-tag", metavar="TEMPLATE", help="Release only from the git tag that says the version, such as 'v{version}' or '{name}-{version}'.")
 @click.option("--dotenv", type=click.Path(dir_okay=False), help="Also write the results as a dotenv file, for GitLab.")
 @click.option("-o", "--output", type=click.Choice(["text", "json", "github"]), default="text", show_default=True)
 @context_options
 @network_options
-def release(words: tuple[str, ...], network: Network, output: str, dotenv: str | None, require_tag: str | None, **how: Any) -> int:
+def release(
+    words: tuple[str, ...],
+    network: Network,
+    asked: ReleaseFlags,
+    flags: SigningFlags,
+    output: str,
+    dotenv: str | None,
+    require_tag: str | None,
+    **context: str | None,
+) -> int:
     """Package each CHART_DIR, push it below OCI_BASE, sign and attest its digest, verify it as a consumer would, and then give it its version.
 
     The same command again completes what was interrupted; a version that is published with other bytes is refused. In GitHub Actions and GitLab
     CI a signed SLSA provenance says what was built from what. Exit codes: 0 released, 1 the policy does not allow it, 2 misuse, 3 inconclusive.
     """
-    from verifier.ci.build import detect_build
-    from verifier.ci.tag import check_tag, check_template
-    from verifier.operations.release import package, release_all
-
     if len(words) < 2:
         raise MisuseError(codes.USAGE, "give the directories of charts, and oci://HOST/PATH")
+    check_flags(flags)
+    opening = _open_key(flags)  # before the rest of this command is even imported
+    from verifier.ci.build import detect_build
+    from verifier.operations.release import release_all
+
     directories, base = words[:-1], words[-1]
     build = detect_build(os.environ, _event())
+    epoch, packaged = _package(directories, require_tag, build)
+    with network.connected(quiet=asked.openpgp_key is not None) as connections:
+        plan = _planner(base, epoch, build, (network, command_context(**context)), (asked, flags, opening))
+        results = list(release_all(packaged, plan, connections))
+    return _report(results, output, Path(dotenv) if dotenv else None)
+
+
+def _open_key(flags: SigningFlags) -> Callable[[], SigningKey] | None:
+    """The key, once: its passphrase costs a quarter of a second, so that it is opened beside all else where nobody can be asked for one."""
+    if flags.key is None:
+        return None
+    from verifier.cli.sign import signing_key
+
+    if flags.passphrase_file is None and key_password(os.environ) is None and sys.stdin.isatty():
+        key = signing_key(flags.key, None)
+        return lambda: key
+    return ThreadPoolExecutor(1).submit(signing_key, flags.key, flags.passphrase_file).result
+
+
+def _package(directories: tuple[str, ...], require_tag: str | None, build: Build | None) -> tuple[int, list[tuple[ChartArchive, bytes]]]:
+    from verifier.charts.packaging import DEFAULT_EPOCH
+    from verifier.ci.tag import check_tag, check_template
+    from verifier.operations.release import package
+
     if require_tag is not None:
         check_template(require_tag)
-    from verifier.charts.packaging import DEFAULT_EPOCH
-
     epoch = source_date_epoch(DEFAULT_EPOCH)
     packaged = [package(Path(directory), epoch) for directory in directories]
     for chart, _ in packaged:
         if require_tag is not None:
             check_tag(require_tag, chart.facts, build.tag if build is not None else None)
-    with network.connected(quiet=how["openpgp_key"] is not None) as connections:
-        plan = _planner(base, epoch, build, network, how)
-        results = list(release_all(packaged, plan, connections))
-    return _report(results, output, Path(dotenv) if dotenv else None)
+    return epoch, packaged
 
 
-def _planner(base: str, epoch: int, build: Build | None, network: Network, how: dict[str, Any]) -> Callable[[], Plan]:
+Ways = tuple[ReleaseFlags, SigningFlags, Callable[[], "SigningKey"] | None]
+
+
+def _planner(base: str, epoch: int, build: Build | None, here: tuple[Network, Context], ways: Ways) -> Callable[[], Plan]:
     """Keys and files are read once; a plan is made for each chart, with a token of its own."""
     from verifier.operations.release import Plan, present
 
     started = present()
-    openpgp = _openpgp_way(how["openpgp_key"], how["openpgp_passphrase_file"])
-    statements = _statement_ways(how)
-    if openpgp is None and statements is None:
+    network, context = here
+    asked, flags, opening = ways
+    if asked.openpgp_key is None and opening is None and not flags.keyless:
         raise MisuseError(codes.USAGE, "say how to sign: --key KEYREF, --keyless or --openpgp-key KEY, or several")
-    given = _predicates(how["sbom"], how["attest"])
-    if given and statements is None:
+    openpgp = _openpgp_way(asked.openpgp_key, asked.openpgp_passphrase_file) if asked.openpgp_key is not None else None
+    given = _predicates(asked)
+    if given and opening is None and not flags.keyless:
         raise MisuseError(codes.USAGE, "what is attested is signed with --key or --keyless; OpenPGP signs no statements")
-    policy = _policy(how["policy"], network)
+    policy = _policy(asked.policy, network)
     created = datetime.fromtimestamp(epoch, UTC) if "SOURCE_DATE_EPOCH" in os.environ else started
-    context = command_context(how["environment"], how["cluster"], how["namespace"])
+    statements = _key_way(opening(), flags) if opening is not None else _keyless_way(flags) if flags.keyless else None
 
     def plan() -> Plan:
-        own = _provenance(build, started) if build is not None and statements is not None and not how["no_provenance"] else ()
+        own = _provenance(build, started) if build is not None and statements is not None and not asked.no_provenance else ()
         return Plan(
             base=base,
             created=created,
@@ -107,9 +167,7 @@ def _planner(base: str, epoch: int, build: Build | None, network: Network, how: 
     return plan
 
 
-def _openpgp_way(keyref: str | None, passphrase_file: str | None) -> Way | None:
-    if keyref is None:
-        return None
+def _openpgp_way(keyref: str, passphrase_file: str | None) -> Way:
     from verifier.cli.sign import openpgp_signer
     from verifier.operations.release import Way
     from verifier.operations.signing import Signing
@@ -121,42 +179,42 @@ def _openpgp_way(keyref: str | None, passphrase_file: str | None) -> Way | None:
     return Way(name="the OpenPGP key", signing=signing, trust=TrustMaterial((public,)))
 
 
-def _statement_ways(how: dict[str, Any]) -> Callable[[], Way] | None:
-    """How statements are signed, as a function that gets a fresh token where one is needed."""
-    if how["key"] is None and not how["keyless"]:
-        return None
-    from verifier.cli.sign import STATEMENTS, identity_token, instance, signing_key, signing_of
+def _key_way(key: SigningKey, flags: SigningFlags) -> Callable[[], Way]:
+    from verifier.cli.sign import key_signing
     from verifier.operations.release import Way
     from verifier.signers.public import public_pem
-    from verifier.trust.anchors import KEY, ROOT, Anchor, TrustMaterial
+    from verifier.trust.anchors import KEY, Anchor, TrustMaterial
 
-    options = {name: how[name] for name in STATEMENTS}
-    if how["key"] is not None:
-        key = signing_key(how["key"], how["passphrase_file"])  # opened once: a passphrase costs a quarter of a second
-        trust = TrustMaterial((Anchor(name="the key", kind=KEY, data=public_pem(key.public)),))
-        way = Way(name="the key", signing=signing_of(openpgp_key=None, opened=key, **options), trust=trust)
-        return lambda: way
-    if how["tlog_upload"]:
-        raise MisuseError(codes.USAGE, "--tlog-upload goes with --key; a keyless signature is always logged")
-    root = instance(how["trust_config"])
+    trust = TrustMaterial((Anchor(name="the key", kind=KEY, data=public_pem(key.public)),))
+    way = Way(name="the key", signing=key_signing(key, flags), trust=trust)
+    return lambda: way
+
+
+def _keyless_way(flags: SigningFlags) -> Callable[[], Way]:
+    """A function, for each use needs a fresh token."""
+    from verifier.cli.sign import identity_token, instance
+    from verifier.operations.release import Way
+    from verifier.trust.anchors import ROOT, Anchor, TrustMaterial
+
+    root = instance(flags.trust_config)
     trust = TrustMaterial((Anchor(name="the instance", kind=ROOT, data=root.data),))
 
     def keyless() -> Way:
         from verifier.operations.signing import keyless_signing
         from verifier.schemes.sigstore.keyless import token_identity
 
-        token = identity_token(how["identity_token_file"], root)
+        token = identity_token(flags.identity_token_file, root)
         identity = token_identity(token)
         return Way(name=identity or "the token's identity", signing=keyless_signing(token, root, legacy=False), trust=trust, identity=identity)
 
     return keyless
 
 
-def _predicates(sboms: tuple[str, ...], attested: tuple[str, ...]) -> tuple[Predicate, ...]:
-    from verifier.operations.signing import read_predicate
+def _predicates(asked: ReleaseFlags) -> tuple[Predicate, ...]:
+    from verifier.operations.signing import read_predicate, read_sbom
 
-    found = [read_predicate(_sbom_type(Path(path)), Path(path)) for path in sboms]
-    for item in attested:
+    found = [read_sbom(Path(path)) for path in asked.sbom]
+    for item in asked.attest:
         kind, equals, path = item.partition("=")
         if not equals:
             raise MisuseError(codes.USAGE, f"--attest is {item[:80]!r}, expected TYPE=FILE")
@@ -164,22 +222,6 @@ def _predicates(sboms: tuple[str, ...], attested: tuple[str, ...]) -> tuple[Pred
     if len({predicate.type for predicate in found}) != len(found):
         raise MisuseError(codes.USAGE, "two documents of one type: which of them counts would be chance")
     return tuple(found)
-
-
-def _sbom_type(path: Path) -> str:
-    from verifier.formats.json import parse_object
-    from verifier.model import limits
-    from verifier.model.errors import FailedError
-
-    try:
-        value = parse_object(read_local(path, limits.EVIDENCE_BYTES), where=str(path))
-    except FailedError as error:
-        raise MisuseError(codes.PREDICATE_INVALID, error.reason, where=str(path)) from error
-    if "spdxVersion" in value:
-        return "spdx"
-    if value.get("bomFormat") == "CycloneDX":
-        return "cyclonedx"
-    raise MisuseError(codes.PREDICATE_INVALID, "neither an SPDX document (spdxVersion) nor a CycloneDX one (bomFormat), as JSON", where=str(path))
 
 
 def _provenance(build: Build, started: datetime) -> tuple[Predicate, ...]:

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
 from verifier.charts.archive import read_archive
-from verifier.cli.options import Network, command_context, context_options, decision_options, echo, network_options, read_reference, use_colour, warn_unsafe
-from verifier.cli.trust import TrustFlags, trust_options
+from verifier.cli.options import Network, command_context, context_options, decision_options, echo, network_options, read_reference, use_colour
+from verifier.cli.trust import TrustFlags, asking, trust_options
 from verifier.cli.verify import exit_code
 from verifier.model.artifact import OciImage
 from verifier.model.context import Request
 from verifier.model.decision import Decision
-from verifier.model.reference import AnyReference
-from verifier.operations.connections import Connections
-from verifier.operations.policies import LoadedPolicy
 from verifier.operations.verification import Options
 from verifier.report.text import describe_claim, describe_rejection, explain, safe
 
@@ -67,7 +62,8 @@ def pull(target: str, trust: TrustFlags, network: Network, destination: str, **c
     """Verify TARGET under a policy, then write exactly the bytes that were verified. Denied: nothing is written."""
     from verifier.operations.pull import pull as pull_chart
 
-    with _asking(target, trust, network) as (reference, loaded, connections):
+    reference = read_reference(target)
+    with asking(reference, trust, network) as (loaded, connections):
         request = Request(reference=reference, context=command_context(**context))
         Path(destination).mkdir(parents=True, exist_ok=True)
         pulled = pull_chart(request, loaded, connections, decision_options(network.unsafe + trust.unsafe), Path(destination))
@@ -89,7 +85,8 @@ def show(what: str, target: str, trust: TrustFlags, network: Network, **context:
     """Show Chart.yaml, values.yaml, the README or all of a chart, on verified bytes only."""
     from verifier.operations.verification import verify
 
-    with _asking(target, trust, network) as (reference, loaded, connections):
+    reference = read_reference(target)
+    with asking(reference, trust, network) as (loaded, connections):
         request = Request(reference=reference, context=command_context(**context))
         decision = verify(request, loaded, connections, decision_options(network.unsafe + trust.unsafe))
     if not decision.allowed or decision.artifact is None:
@@ -97,16 +94,6 @@ def show(what: str, target: str, trust: TrustFlags, network: Network, **context:
     else:
         sys.stdout.write(_chosen(decision, what))
     return exit_code(decision)
-
-
-@contextmanager
-def _asking(target: str, trust: TrustFlags, network: Network) -> Iterator[tuple[AnyReference, LoadedPolicy, Connections]]:
-    """Everything that a question needs, closed afterwards."""
-    reference = read_reference(target)
-    loaded = trust.load([reference], network)
-    warn_unsafe(network.unsafe + trust.unsafe)
-    with network.connected() as connections:
-        yield reference, loaded, connections
 
 
 def _chosen(decision: Decision, what: str) -> str:

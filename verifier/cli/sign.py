@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from msgspec import Struct
 
 from verifier.cli.access import key_access, read_passphrase
-from verifier.cli.options import Network, echo, network_options
+from verifier.cli.options import Network, echo, grouped, network_options
 from verifier.model import codes
 from verifier.model.errors import FailedError, MisuseError
 from verifier.model.reference import FileReference, parse
@@ -26,14 +27,22 @@ if TYPE_CHECKING:
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _TOKEN_BYTES = 64 * 1024
-STATEMENTS = ("key", "keyless", "tlog_upload", "identity_token_file", "trust_config", "passphrase_file")
 
 
-def sigstore_options(command: _F) -> _F:
-    """The ways to sign a statement; the command gets them as keyword arguments."""
-    for option in reversed(_SIGSTORE):
-        command = option(command)
-    return command
+class SigningFlags(Struct, frozen=True, kw_only=True):
+    """How statements are to be signed: with a key, or keyless, or not at all."""
+
+    key: str | None
+    tlog_upload: bool
+    keyless: bool
+    identity_token_file: str | None
+    trust_config: str | None
+    passphrase_file: str | None
+
+
+def signing_options(command: _F) -> _F:
+    """Add the ways to sign a statement; the command gets them as `flags`."""
+    return grouped(command, "flags", SigningFlags, _SIGSTORE)
 
 
 _SIGSTORE = (
@@ -50,12 +59,12 @@ _SIGSTORE = (
 
 @click.command()
 @click.argument("target")
-@sigstore_options
+@signing_options
 @click.option("--openpgp-key", metavar="KEY", help="Sign with OpenPGP: a fingerprint or user id of your GnuPG home, a file, or env://NAME.")
 @click.option("--legacy-signature", is_flag=True, help="Also write cosign's old .sig tag (podman, skopeo, older verifiers).")
 @click.option("--chart", type=click.Path(dir_okay=False), help="With a tag: the archive that it must hold.")
 @network_options
-def sign(target: str, chart: str | None, network: Network, **how: Any) -> None:
+def sign(target: str, chart: str | None, network: Network, flags: SigningFlags, openpgp_key: str | None, legacy_signature: bool) -> None:
     """Sign TARGET: a chart in a registry gets the signature attached, a .tgz gets it beside the file.
 
     A reference must carry a digest; a tag only together with --chart FILE, whose bytes the tag must hold.
@@ -65,7 +74,7 @@ def sign(target: str, chart: str | None, network: Network, **how: Any) -> None:
     from verifier.operations.signing import sign_file, sign_reference
 
     reference = parse(target)
-    signing = signing_of(**how)
+    signing = signing_of(flags, openpgp_key, legacy=legacy_signature)
     try:
         if isinstance(reference, FileReference):
             signed = sign_file(reference, signing)
@@ -85,10 +94,10 @@ def sign(target: str, chart: str | None, network: Network, **how: Any) -> None:
 @click.argument("target")
 @click.option("--type", "predicate_type", required=True, metavar="TYPE", help="slsaprovenance1, spdx, cyclonedx, openvex, vuln, vsa, custom ... or a URI.")
 @click.option("--predicate", required=True, type=click.Path(dir_okay=False), help="What is attested: a JSON file.")
-@sigstore_options
+@signing_options
 @click.option("--chart", type=click.Path(dir_okay=False), help="With a tag: the archive that it must hold.")
 @network_options
-def attest(target: str, predicate_type: str, predicate: str, chart: str | None, network: Network, **how: Any) -> None:
+def attest(target: str, predicate_type: str, predicate: str, chart: str | None, network: Network, flags: SigningFlags) -> None:
     """Sign a statement about the chart TARGET (provenance, an SBOM, VEX ...), and attach it.
 
     A reference must carry a digest; a tag only together with --chart FILE, whose bytes the tag must hold.
@@ -99,7 +108,7 @@ def attest(target: str, predicate_type: str, predicate: str, chart: str | None, 
     if isinstance(reference, FileReference):
         raise MisuseError(codes.USAGE, "an attestation is attached to a chart in a registry or layout", where=target)
     said = read_predicate(predicate_type, Path(predicate))
-    signing = signing_of(openpgp_key=None, **how)
+    signing = signing_of(flags)
     try:
         with network.connected() as connections:
             signed = attest_reference(reference, said, signing, connections, chart=Path(chart) if chart else None)
@@ -110,36 +119,36 @@ def attest(target: str, predicate_type: str, predicate: str, chart: str | None, 
     echo(f"statement  {signed.signature} ({said.type})")
 
 
-def signing_of(
-    key: str | None,
-    openpgp_key: str | None,
-    keyless: bool,
-    tlog_upload: bool,
-    identity_token_file: str | None,
-    trust_config: str | None,
-    passphrase_file: str | None,
-    legacy_signature: bool = False,
-    opened: SigningKey | None = None,
-) -> Signing:
-    """How to sign; exactly one of the three ways. `opened` is the key, if it is open already."""
-    if sum((key is not None, openpgp_key is not None, keyless)) != 1:
+def signing_of(flags: SigningFlags, openpgp_key: str | None = None, *, legacy: bool = False) -> Signing:
+    """How to sign; exactly one of the three ways."""
+    if sum((flags.key is not None, openpgp_key is not None, flags.keyless)) != 1:
         raise MisuseError(codes.USAGE, "give one way to sign: --key KEYREF, --openpgp-key KEY or --keyless")
-    if (identity_token_file and not keyless) or (trust_config and not (keyless or tlog_upload)):
-        raise MisuseError(codes.USAGE, "--identity-token-file goes with --keyless, --trust-config with --keyless or --tlog-upload")
-    if tlog_upload and key is None:
-        raise MisuseError(codes.USAGE, "--tlog-upload goes with --key; a keyless signature is always logged")
-    if legacy_signature and (openpgp_key is not None or tlog_upload):
+    check_flags(flags)
+    if legacy and (openpgp_key is not None or flags.tlog_upload):
         raise MisuseError(codes.USAGE, "--legacy-signature goes with --keyless, or with --key without --tlog-upload")
-    if key is not None and tlog_upload:
-        return Signing(sign_statement=_logged(opened or signing_key(key, passphrase_file), trust_config))
-    if key is not None:
-        return _key_signing(opened or signing_key(key, passphrase_file), legacy=legacy_signature)
+    if flags.key is not None:
+        return key_signing(signing_key(flags.key, flags.passphrase_file), flags, legacy=legacy)
     if openpgp_key is not None:
-        return Signing(sign_text=openpgp_signer(openpgp_key, passphrase_file))
+        return Signing(sign_text=openpgp_signer(openpgp_key, flags.passphrase_file))
     from verifier.operations.signing import keyless_signing
 
-    root = instance(trust_config)
-    return keyless_signing(identity_token(identity_token_file, root), root, legacy=legacy_signature)
+    root = instance(flags.trust_config)
+    return keyless_signing(identity_token(flags.identity_token_file, root), root, legacy=legacy)
+
+
+def check_flags(flags: SigningFlags) -> None:
+    """Raise MisuseError `usage` for flags that say nothing together."""
+    if flags.key is not None and flags.keyless:
+        raise MisuseError(codes.USAGE, "give --key KEYREF or --keyless, not both")
+    if (flags.identity_token_file and not flags.keyless) or (flags.trust_config and not (flags.keyless or flags.tlog_upload)):
+        raise MisuseError(codes.USAGE, "--identity-token-file goes with --keyless, --trust-config with --keyless or --tlog-upload")
+    if flags.tlog_upload and flags.key is None:
+        raise MisuseError(codes.USAGE, "--tlog-upload goes with --key; a keyless signature is always logged")
+
+
+def key_signing(key: SigningKey, flags: SigningFlags, *, legacy: bool = False) -> Signing:
+    """Signing with an open key, in a log or without."""
+    return Signing(sign_statement=_logged(key, flags.trust_config)) if flags.tlog_upload else _key_signing(key, legacy=legacy)
 
 
 def _logged(key: SigningKey, trust_config: str | None) -> SignStatement:

@@ -7,7 +7,8 @@ fingerprint that is meant, or `--openpgp-any-key`.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,10 +17,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from verifier.cli.access import key_access
-from verifier.cli.options import Network, grouped
+from verifier.cli.options import Network, grouped, warn_unsafe
 from verifier.model import codes
 from verifier.model.errors import MisuseError
 from verifier.model.reference import AnyReference
+from verifier.operations.connections import Connections
 from verifier.operations.policies import LoadedPolicy, load, with_trust
 from verifier.policy.document import All, Policy, Requirement, RootEntry, Rule, Signed, TrustEntry, TrustKind
 from verifier.policy.identity import repository_host
@@ -73,6 +75,15 @@ class TrustFlags(Struct, frozen=True, kw_only=True):
         if not self.given:
             raise MisuseError(codes.NO_POLICY, "nothing says what to trust")
         return with_trust(_policy(self, targets), base=Path(), stored_roots=settings.roots)
+
+
+@contextmanager
+def asking(reference: AnyReference, trust: TrustFlags, network: Network) -> Iterator[tuple[LoadedPolicy, Connections]]:
+    """What a question about `reference` needs, closed afterwards; what is unsafe about it is told."""
+    loaded = trust.load([reference], network)
+    warn_unsafe(network.unsafe + trust.unsafe)
+    with network.connected() as connections:
+        yield loaded, connections
 
 
 def load_written(path: str, network: Network | None) -> LoadedPolicy:

@@ -27,7 +27,7 @@ from verifier.operations.connections import Connections
 from verifier.operations.policies import LoadedPolicy, load
 from verifier.operations.push import build_manifest
 from verifier.operations.resolve import read_chart, resolve
-from verifier.operations.signing import attach
+from verifier.operations.signing import Attachment, attach
 from verifier.operations.verification import Options, verify
 from verifier.schemes.openpgp.generate import NewKey, generate_key
 from verifier.schemes.openpgp.sign import SecretKey, sign_text
@@ -89,7 +89,7 @@ class Stage(Struct, frozen=True, kw_only=True):
         reference = self.reference(f"{name}@{digest}")
         target = self.connections.target(reference, Deadline.after(30))
         bundle = sign_digest(digest, signers.pair, name=f"oci://{reference.name}")
-        attach(target, target.manifest(digest).descriptor, bundle, BUNDLE, {})
+        attach(target, target.manifest(digest).descriptor, Attachment(payload=bundle, media_type=BUNDLE))
 
     def copy_signature(self, name: str, source: Digest, goal: Digest) -> None:
         """Attach the signature of one manifest to another, as an attacker would."""
@@ -99,7 +99,9 @@ class Stage(Struct, frozen=True, kw_only=True):
         assert isinstance(manifest, Manifest)
         payload = target.blob(manifest.layers[0], manifest.layers[0].size)
         subject = target.manifest(goal)
-        attach(target, Descriptor(media_type=MANIFEST, digest=goal, size=len(subject.data)), payload, manifest.layers[0].media_type, {})
+        attach(
+            target, Descriptor(media_type=MANIFEST, digest=goal, size=len(subject.data)), Attachment(payload=payload, media_type=manifest.layers[0].media_type)
+        )
 
     def corrupt(self, name: str, archive: bytes) -> None:
         """Change one byte of a chart where the registry keeps it."""

@@ -15,7 +15,7 @@ import contextlib
 import os
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -143,10 +143,10 @@ class ImageLayout(Struct, frozen=True):
         self._change_index(change)
         return digest
 
-    def attach(self, manifest: bytes, subject: Descriptor, descriptor: Descriptor) -> None:
-        """Store and list the manifest; reading `subject` back finds it."""
-        self.push_manifest(manifest, MANIFEST)
-        if descriptor.digest not in {item.digest for item in self.referrers(subject.digest).descriptors}:
+    def attach(self, manifests: Sequence[bytes], subject: Descriptor) -> None:
+        """Store and list the manifests; reading `subject` back finds them."""
+        attached = {self.push_manifest(manifest, MANIFEST) for manifest in manifests}
+        if not attached <= {item.digest for item in self.referrers(subject.digest).descriptors}:
             raise InconclusiveError(codes.ATTACHMENT_LOST, "what was attached is not listed", where=self.where)
 
     def delete_manifest(self, reference: str) -> None:

@@ -20,7 +20,7 @@ from verifier.model.errors import FailedError, InconclusiveError, VerifierError
 from verifier.model.evidence import Gap, Kind
 from verifier.net.transport import Request, Response
 from verifier.oci.manifest import INDEX, MANIFEST, Index, read_manifest, write_index
-from verifier.oci.repository import Repository, read_answer
+from verifier.oci.repository import Repository, describe, read_answer
 from verifier.oci.session import refusal, registry_error
 from verifier.oci.source import Referrers
 
@@ -47,20 +47,29 @@ def fallback_tag(digest: Digest) -> str:
     return f"{digest.algorithm[:32]}-{digest.hex[:64]}"
 
 
-def attach(repository: Repository, manifest: bytes, subject: Descriptor, descriptor: Descriptor) -> None:
-    """Push the manifest and see it listed; raises InconclusiveError `attachment-lost` or what the registry answered."""
-    repository.push_manifest(manifest, MANIFEST)
+def attach(repository: Repository, manifests: Sequence[bytes], subject: Descriptor) -> None:
+    """Push the manifests and see them listed; raises InconclusiveError `attachment-lost` or what the registry answered.
+
+    Several cost one look at the list, and one settling time where there is only the fallback tag.
+    """
+    attached = [describe(manifest, MANIFEST) for manifest in manifests]
+    for manifest in manifests:
+        repository.push_manifest(manifest, MANIFEST)
     listed = _by_api(repository, subject.digest)
     if listed is None:
-        _attach_by_tag(repository, subject.digest, descriptor)
-    elif descriptor.digest not in {item.digest for item in listed.descriptors}:
+        _attach_by_tag(repository, subject.digest, attached)
+    elif not _are_in(listed.descriptors, attached):
         raise _lost(repository, "the referrers API does not list it")
 
 
-def added(descriptors: Sequence[Descriptor], new: Descriptor) -> tuple[Descriptor, ...]:
-    """The index with `new` in it once, in the order of digests; foreign entries stay as they are."""
-    others = [item for item in descriptors if item.digest != new.digest]
-    return tuple(sorted([*others, new], key=lambda item: str(item.digest)))
+def _are_in(listed: Sequence[Descriptor], attached: Sequence[Descriptor]) -> bool:
+    return {item.digest for item in attached} <= {item.digest for item in listed}
+
+
+def _with(listed: Sequence[Descriptor], attached: Sequence[Descriptor]) -> tuple[Descriptor, ...]:
+    """The index with each of `attached` in it once, in the order of digests; foreign entries stay as they are."""
+    new = {item.digest for item in attached}
+    return tuple(sorted([*(item for item in listed if item.digest not in new), *attached], key=lambda item: str(item.digest)))
 
 
 def _by_api(repository: Repository, digest: Digest) -> Referrers | None:
@@ -121,18 +130,18 @@ def _read_index(response: Response, repository: Repository) -> tuple[Descriptor,
     return parsed.manifests
 
 
-def _attach_by_tag(repository: Repository, subject: Digest, descriptor: Descriptor) -> None:
+def _attach_by_tag(repository: Repository, subject: Digest, attached: Sequence[Descriptor]) -> None:
     import random  # only writers pay for it
 
     tag = fallback_tag(subject)
     for attempt in range(_ATTEMPTS):
         present = _read_tag(repository, subject)
-        if descriptor.digest not in {item.digest for item in present}:
-            repository.push_manifest(write_index(added(present, descriptor)), INDEX, tag)
+        if not _are_in(present, attached):
+            repository.push_manifest(write_index(_with(present, attached)), INDEX, tag)
             time.sleep(random.uniform(0.01, 0.05 * (attempt + 1)))  # noqa: S311  # jitter, no secret
             continue
         time.sleep(_SETTLE_SECONDS)
-        if descriptor.digest in {item.digest for item in _read_tag(repository, subject)}:
+        if _are_in(_read_tag(repository, subject), attached):
             return
     raise _lost(repository, f"other writers replaced the tag {tag} {_ATTEMPTS} times")
 

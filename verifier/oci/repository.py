@@ -6,7 +6,7 @@ and carries its deadline; connections, tokens and what was learnt live in the Se
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
 
@@ -155,11 +155,11 @@ class Repository(Struct, frozen=True):
             raise refusal(response, f"storing the manifest as {tag or digest.short}")
         return digest
 
-    def attach(self, manifest: bytes, subject: Descriptor, descriptor: Descriptor) -> None:
-        """Store the manifest, and see it listed."""
+    def attach(self, manifests: Sequence[bytes], subject: Descriptor) -> None:
+        """Store the manifests, and see them listed."""
         from verifier.oci.referrers import attach
 
-        attach(self, manifest, subject, descriptor)
+        attach(self, manifests, subject)
 
     def delete_manifest(self, reference: str) -> None:
         """Remove a manifest by digest, or a tag."""

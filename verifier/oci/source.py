@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -76,8 +77,8 @@ class Target(Source, Protocol):
     def push_manifest(self, data: bytes, media_type: str, tag: str | None = None) -> Digest:
         """Store a manifest, by digest or under a tag."""
 
-    def attach(self, manifest: bytes, subject: Descriptor, descriptor: Descriptor) -> None:
-        """Store a manifest with a subject so that it is listed among the subject's referrers; read back before returning."""
+    def attach(self, manifests: Sequence[bytes], subject: Descriptor) -> None:
+        """Store manifests that refer to `subject` so that they are listed among its referrers; read back before returning."""
 
     def delete_manifest(self, reference: str) -> None:
         """Remove a manifest by digest, or a tag."""

@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
@@ -20,7 +20,6 @@ from verifier.model.decision import Decision
 from verifier.model.digest import Digest
 from verifier.model.errors import InconclusiveError, MisuseError
 from verifier.oci.manifest import INDEX, MANIFEST, Index, Manifest, read_manifest
-from verifier.oci.repository import describe
 from verifier.oci.source import Fetched, Source, Target, resolve_if_there
 from verifier.operations.cosign_tags import cosign_tag
 
@@ -89,7 +88,8 @@ def copy(source: Source, chart: Fetched, target: Target, tag: str, decide: Decid
     """2 to 5; raises MisuseError `tag-exists`, FailedError or InconclusiveError. `decide` judges the copy by its digest."""
     _is_named(target, tag, chart.digest)
     pieces = collect(source, chart)
-    pushed = [_push(piece, source, target) for piece in pieces]  # 3
+    lacking = [piece for piece in pieces if not _is_there(piece, target)]
+    _push(lacking, source, target)  # 3
     decision = decide(chart.digest)  # 4
     existed = _is_named(target, tag, chart.digest)  # again: it may have been published meanwhile
     if not existed and (decision is None or decision.allowed):  # 5
@@ -97,42 +97,44 @@ def copy(source: Source, chart: Fetched, target: Target, tag: str, decide: Decid
         _is_named(target, tag, chart.digest)
     return Copied(
         digest=chart.digest,
-        manifests=sum(pushed),
+        manifests=len(lacking),
         evidence=len(pieces) - 1,
-        existed=existed and not any(pushed),
+        existed=existed and not lacking,
         decision=decision,
     )
 
 
-def _push(piece: Piece, source: Source, target: Target) -> bool:
-    """3: whether anything had to be pushed; what is listed there already is whole, since it was listed last."""
-    fetched = piece.fetched
-    if _is_there(piece, target):
-        return False
-    parsed = read_manifest(fetched.data, where=source.where)
-    if isinstance(parsed, Manifest):
-        for blob in {item.digest: item for item in (parsed.config, *parsed.layers)}.values():
-            target.push_blob(source.blob(blob, limits.COPY_BLOB_BYTES))
-    if piece.subject is not None:
-        if fetched.media_type not in (MANIFEST, ""):
+def _push(pieces: Sequence[Piece], source: Source, target: Target) -> None:
+    """3: each with its blobs; what refers to one subject is listed together, and last."""
+    attached: dict[Digest, tuple[Descriptor, list[bytes]]] = {}
+    for piece in pieces:
+        fetched = piece.fetched
+        parsed = read_manifest(fetched.data, where=source.where)
+        if isinstance(parsed, Manifest):
+            for blob in {item.digest: item for item in (parsed.config, *parsed.layers)}.values():
+                target.push_blob(source.blob(blob, limits.COPY_BLOB_BYTES))
+        if piece.subject is None:
+            media_type = INDEX if isinstance(parsed, Index) and not fetched.media_type else fetched.media_type or MANIFEST
+            target.push_manifest(fetched.data, media_type, piece.tag)
+        elif fetched.media_type in (MANIFEST, ""):
+            attached.setdefault(piece.subject.digest, (piece.subject, []))[1].append(fetched.data)
+        else:
             raise MisuseError(codes.USAGE, f"an attached {fetched.media_type[:100]} cannot be copied; only manifests refer to charts", where=source.where)
-        target.attach(fetched.data, piece.subject, describe(fetched.data, MANIFEST))
-    else:
-        media_type = INDEX if isinstance(parsed, Index) and not fetched.media_type else fetched.media_type or MANIFEST
-        target.push_manifest(fetched.data, media_type, piece.tag)
-    return True
+    for subject, manifests in attached.values():
+        target.attach(manifests, subject)
 
 
 def _is_there(piece: Piece, target: Target) -> bool:
+    """What is listed there already is whole, since it was listed last."""
     if piece.tag is not None:
         held = resolve_if_there(target, piece.tag)
         if held is not None and held.digest != piece.fetched.digest:
             reason = f"{piece.tag} holds other signatures there ({held.digest.short}...); cosign's old form keeps all in one, and it is not replaced"
             raise MisuseError(codes.TAG_EXISTS, reason, where=target.where)
         return held is not None
-    if piece.subject is not None:
-        return piece.fetched.digest in {item.digest for item in target.referrers(piece.subject.digest).descriptors}
     try:
+        if piece.subject is not None:
+            return piece.fetched.digest in {item.digest for item in target.referrers(piece.subject.digest).descriptors}
         return target.manifest(piece.fetched.digest).digest == piece.fetched.digest
     except InconclusiveError as error:
         if error.code is codes.NOT_FOUND:

@@ -24,7 +24,7 @@ from verifier.charts.packaging import package_directory
 from verifier.charts.provenance import write_provenance
 from verifier.charts.version import parse_version
 from verifier.model import codes
-from verifier.model.artifact import ChartFacts, OciChart
+from verifier.model.artifact import ChartFacts, Descriptor, OciChart
 from verifier.model.claim import Attestation, CertificateSigner, Claim, Signature
 from verifier.model.context import Context, Request
 from verifier.model.decision import Decision
@@ -39,7 +39,7 @@ from verifier.operations.gather import EVERYTHING
 from verifier.operations.policies import LoadedPolicy
 from verifier.operations.push import build_manifest, target_reference
 from verifier.operations.resolve import resolve
-from verifier.operations.signing import Predicate, Signing, attest_reference, sign_reference
+from verifier.operations.signing import Attachment, Predicate, Signing, attach, make_attestation, make_signature
 from verifier.operations.verification import Examined, Options, examine, facts_of, verify
 from verifier.policy.parts import missing_dependency
 from verifier.trust.anchors import ROOT, TrustMaterial
@@ -189,22 +189,29 @@ def _push(work: _Work) -> Digest:  # 3
 
 
 def _complete(work: _Work, digest: Digest) -> None:  # 4
-    claims = _claims(work, digest)
-    here = work.pinned(digest)
-    openpgp, statements = work.plan.openpgp, work.plan.statements
+    """All of it is made before any is attached: together they cost one look at the list."""
+    artifact, claims = _claims(work, digest)
+    lacking = list(_lacking(work.plan, artifact, claims))
+    if not lacking:
+        return
+    subject = Descriptor(media_type=MANIFEST, digest=digest, size=len(artifact.manifest))
+    attach(work.target, subject, *(attachment for _, attachment in lacking))
+    work.steps += [step for step, _ in lacking]
+
+
+def _lacking(plan: Plan, artifact: OciChart, claims: Sequence[Claim]) -> Iterator[tuple[str, Attachment]]:
+    """What is to be attached, each signed here, and how that is told."""
+    openpgp, statements = plan.openpgp, plan.statements
     if openpgp is not None and not any(openpgp.made(claim) for claim in claims):
-        sign_reference(here, openpgp.signing, work.connections, seconds=_SECONDS)
-        work.steps.append(f"attached a .prov, signed by {openpgp.name}")
+        yield f"attached a .prov, signed by {openpgp.name}", make_signature(artifact, openpgp.signing)
     if statements is None:
         return
     held = {_predicate_type(claim) for claim in claims if statements.made(claim)}
     if SIGN_PREDICATE not in held:
-        sign_reference(here, statements.signing, work.connections, seconds=_SECONDS)
-        work.steps.append(f"signed by {statements.name}")
-    for predicate in work.plan.predicates:
+        yield f"signed by {statements.name}", make_signature(artifact, statements.signing)
+    for predicate in plan.predicates:
         if predicate.type not in held:
-            attest_reference(here, predicate, statements.signing, work.connections)
-            work.steps.append(f"attested {predicate.type}")
+            yield f"attested {predicate.type}", make_attestation(artifact, predicate, statements.signing)
 
 
 def _predicate_type(claim: Claim) -> str:
@@ -215,15 +222,15 @@ def _predicate_type(claim: Claim) -> str:
             return SIGN_PREDICATE if claim.scheme != "openpgp" else HELM_PROVENANCE
 
 
-def _claims(work: _Work, digest: Digest) -> tuple[Claim, ...]:
-    """What our own keys prove about the chart as it lies in the registry; raises where it is not there as it was pushed."""
+def _claims(work: _Work, digest: Digest) -> tuple[OciChart, tuple[Claim, ...]]:
+    """The chart, and what our own keys prove about it as it lies in the registry; raises where it is not there as it was pushed."""
     request = Request(reference=work.pinned(digest), context=work.plan.context)
     examined = examine(request, work.connections, Options(seconds=_SECONDS), EVERYTHING)
     if not isinstance(examined.artifact, OciChart):
         raise _without_chart(examined, work)
     if examined.artifact.archive_digest != work.chart.digest:
         raise FailedError(codes.DIGEST_MISMATCH, f"the registry holds the archive {examined.artifact.archive_digest.short}...", where=work.target.where)
-    return facts_of(request, examined, work.trust).claims
+    return examined.artifact, facts_of(request, examined, work.trust).claims
 
 
 def _without_chart(examined: Examined, work: _Work) -> VerifierError:
@@ -236,7 +243,7 @@ def _verified(work: _Work, digest: Digest) -> Decision | None:  # 5
     if work.plan.policy is not None:
         request = Request(reference=work.pinned(digest), context=work.plan.context)
         return verify(request, work.plan.policy, work.connections, Options(seconds=_SECONDS, unsafe=work.plan.unsafe))
-    claims = _claims(work, digest)
+    _, claims = _claims(work, digest)
     for way in work.ways:
         # Which identity a CA certifies for a token is its own affair; ours was verified as it was made.
         keyless = bool(way.trust.of_kind(ROOT))

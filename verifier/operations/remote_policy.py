@@ -39,7 +39,7 @@ from verifier.operations.connections import Connections
 from verifier.operations.gather import gather, gather_old, joined
 from verifier.operations.policies import LoadedPolicy, load, with_trust
 from verifier.operations.resolve import PinnedImage, read_local, resolve_image
-from verifier.operations.signing import SignStatement, attach_bundle
+from verifier.operations.signing import SignStatement, attach, in_bundle
 from verifier.operations.verification import prove, wanted
 from verifier.policy.bootstrap import Bootstrap, read_bootstrap
 from verifier.policy.case import Case
@@ -101,7 +101,7 @@ def push_policy(path: Path, reference: Reference, sign: SignStatement, connectio
     value = {"schemaVersion": 2, "mediaType": MANIFEST, "artifactType": ARTIFACT, "config": config, "layers": layers, "annotations": {_ENTRY: entry}}
     manifest = dump_json(value)
     digest = target.push_manifest(manifest, MANIFEST, reference.tag)
-    attach_bundle(target, describe(manifest, MANIFEST), sign(write_sign_statement(digest, name=f"oci://{reference.name}")), _SIGN)
+    attach(target, describe(manifest, MANIFEST), in_bundle(sign(write_sign_statement(digest, name=f"oci://{reference.name}")), _SIGN))
     return digest
 
 

@@ -8,12 +8,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from verifier.attest.bundle import MEDIA_TYPE as BUNDLE
 from verifier.attest.predicates import PROVENANCE, TYPES, predicate_uri, read_provenance
@@ -30,7 +30,6 @@ from verifier.net.deadline import Deadline
 from verifier.net.transport import Request, Transport
 from verifier.oci.layout import replace_file
 from verifier.oci.manifest import EMPTY_BYTES, HELM_PROVENANCE, MANIFEST, write_referrer
-from verifier.oci.repository import describe
 from verifier.oci.source import Target
 from verifier.operations.connections import Connections
 from verifier.operations.legacy import SignMessage, write_legacy
@@ -41,6 +40,7 @@ from verifier.trust.anchors import ROOT, Anchor
 from verifier.trust.signing_config import read_signing_config
 
 KEYLESS_SECONDS = 180.0  # three services in turn, and a v2 log answers only when it has published the entry
+_SIGN_SECONDS = 120.0
 _ATTEST_SECONDS = 300.0  # keyless included
 SignText = Callable[[str], bytes]
 SignStatement = Callable[[bytes], bytes]
@@ -59,6 +59,14 @@ class Predicate(Struct, frozen=True):
 
     type: str
     value: Any
+
+
+class Attachment(Struct, frozen=True, kw_only=True):
+    """What is attached to a subject: one blob, and what its manifest says of it."""
+
+    payload: bytes
+    media_type: str
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
 
 class Signed(Struct, frozen=True, kw_only=True):
@@ -86,20 +94,14 @@ def sign_file(reference: FileReference, signing: Signing) -> Signed:
     return Signed(target=reference.path, digest=chart.digest, signature=str(path), media_type=media_type)
 
 
-def sign_reference(
-    reference: Reference | LayoutReference, signing: Signing, connections: Connections, *, chart: Path | None = None, seconds: float = 120.0
-) -> Signed:
+def sign_reference(reference: Reference | LayoutReference, signing: Signing, connections: Connections, *, chart: Path | None = None) -> Signed:
     """Sign a chart in a registry or layout and attach the signature."""
-    target, pinned, artifact = _signable(reference, connections, chart, seconds)
+    target, pinned, artifact = _signable(reference, connections, chart, _SIGN_SECONDS)
     subject = pinned.fetched.descriptor
-    if signing.sign_text is not None:
-        media_type = HELM_PROVENANCE
-        attached = attach(target, subject, signing.sign_text(write_provenance(artifact.facts, artifact.archive_digest)), media_type, {})
-    else:
-        media_type = BUNDLE
-        attached = attach_bundle(target, subject, _bundle(signing, write_sign_statement(subject.digest, name=_name(artifact))), SIGN_PREDICATE)
+    signature = make_signature(artifact, signing)
+    (attached,) = attach(target, subject, signature)
     tag = write_legacy(target, pinned.fetched.digest, _repository(artifact), signing.sign_message) if signing.sign_message is not None else None
-    return Signed(target=str(artifact.reference), digest=pinned.fetched.digest, signature=str(attached), media_type=media_type, legacy_tag=tag)
+    return Signed(target=str(artifact.reference), digest=pinned.fetched.digest, signature=str(attached), media_type=signature.media_type, legacy_tag=tag)
 
 
 def _signable(reference: Reference | LayoutReference, connections: Connections, chart: Path | None, seconds: float) -> tuple[Target, Pinned, OciChart]:
@@ -113,20 +115,35 @@ def _signable(reference: Reference | LayoutReference, connections: Connections, 
     return target, pinned, artifact
 
 
-def attach_bundle(target: Target, subject: Descriptor, bundle: bytes, predicate_type: str) -> Digest:
-    """Attach a bundle around a statement of a type, as cosign does; raises InconclusiveError `attachment-lost`."""
+def make_signature(artifact: OciChart, signing: Signing) -> Attachment:
+    """3: a signature for a chart that was read: over its `.prov`, or over a statement about its manifest."""
+    if signing.sign_text is not None:
+        return Attachment(payload=signing.sign_text(write_provenance(artifact.facts, artifact.archive_digest)), media_type=HELM_PROVENANCE)
+    return in_bundle(_bundle(signing, write_sign_statement(artifact.reference.digest, name=_name(artifact))), SIGN_PREDICATE)
+
+
+def make_attestation(artifact: OciChart, predicate: Predicate, signing: Signing) -> Attachment:
+    """3: a signed statement about a chart that was read."""
+    return in_bundle(_bundle(signing, write_statement(artifact.reference.digest, predicate.type, predicate.value, name=_name(artifact))), predicate.type)
+
+
+def in_bundle(bundle: bytes, predicate_type: str) -> Attachment:
+    """A bundle around a statement of a type, annotated as cosign does it."""
     annotations = {"dev.sigstore.bundle.content": "dsse-envelope", "dev.sigstore.bundle.predicateType": predicate_type}
-    return attach(target, subject, bundle, BUNDLE, annotations)
+    return Attachment(payload=bundle, media_type=BUNDLE, annotations=annotations)
 
 
-def attach(target: Target, subject: Descriptor, payload: bytes, media_type: str, annotations: dict[str, str]) -> Digest:
-    """Attach one blob to a subject, and see it listed; raises InconclusiveError `attachment-lost`."""
-    blob = Descriptor(media_type=media_type, digest=target.push_blob(payload), size=len(payload))
+def attach(target: Target, subject: Descriptor, *attachments: Attachment) -> tuple[Digest, ...]:
+    """Attach each to a subject, and see them listed; returns the attached manifests' digests. Raises InconclusiveError `attachment-lost`."""
     target.push_blob(EMPTY_BYTES)
+    described = Descriptor(media_type=MANIFEST, digest=subject.digest, size=subject.size)
     created = {"org.opencontainers.image.created": datetime.now(UTC).replace(microsecond=0).isoformat().replace("+00:00", "Z")}
-    manifest = write_referrer(Descriptor(media_type=MANIFEST, digest=subject.digest, size=subject.size), blob, {**annotations, **created})
-    target.attach(manifest, subject, describe(manifest, MANIFEST))
-    return sha256(manifest)
+    manifests = []
+    for item in attachments:
+        blob = Descriptor(media_type=item.media_type, digest=target.push_blob(item.payload), size=len(item.payload))
+        manifests.append(write_referrer(described, blob, {**item.annotations, **created}))
+    target.attach(manifests, subject)
+    return tuple(sha256(manifest) for manifest in manifests)
 
 
 def attest_reference(
@@ -139,8 +156,7 @@ def attest_reference(
 ) -> Signed:
     """Sign a statement about a chart in a registry or layout, and attach it; the same checks as for a signature."""
     target, pinned, artifact = _signable(reference, connections, chart, _ATTEST_SECONDS)
-    statement = write_statement(pinned.fetched.digest, predicate.type, predicate.value, name=_name(artifact))
-    attached = attach_bundle(target, pinned.fetched.descriptor, _bundle(signing, statement), predicate.type)
+    (attached,) = attach(target, pinned.fetched.descriptor, make_attestation(artifact, predicate, signing))
     return Signed(target=str(artifact.reference), digest=pinned.fetched.digest, signature=str(attached), media_type=BUNDLE)
 
 
@@ -175,15 +191,28 @@ def read_predicate(written: str, path: Path) -> Predicate:
     uri = predicate_uri(written)
     if uri is None:
         raise MisuseError(codes.PREDICATE_INVALID, f"{written[:60]!r} is not a predicate type; write its URI or one of: {', '.join(TYPES)}")
-    try:
-        value = parse_object(read_local(path, limits.EVIDENCE_BYTES), where=str(path))
-    except FailedError as error:
-        raise MisuseError(codes.PREDICATE_INVALID, error.reason, where=str(path)) from error
+    value = _read_object(path)
     if uri in PROVENANCE:
         provenance = read_provenance(uri, value)
         if provenance is None or not provenance.builder or not provenance.build_type:
             raise MisuseError(codes.PREDICATE_INVALID, "build provenance names a builder and a build type", where=str(path))
     return Predicate(uri, value)
+
+
+def read_sbom(path: Path) -> Predicate:
+    """An SPDX or CycloneDX document, as its own fields say; raises MisuseError `predicate-invalid`."""
+    value = _read_object(path)
+    kind = "spdx" if "spdxVersion" in value else "cyclonedx" if value.get("bomFormat") == "CycloneDX" else None
+    if kind is None:
+        raise MisuseError(codes.PREDICATE_INVALID, "neither an SPDX document (spdxVersion) nor a CycloneDX one (bomFormat), as JSON", where=str(path))
+    return Predicate(TYPES[kind], value)
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        return parse_object(read_local(path, limits.EVIDENCE_BYTES), where=str(path))
+    except FailedError as error:
+        raise MisuseError(codes.PREDICATE_INVALID, error.reason, where=str(path)) from error
 
 
 def write_new(path: Path, data: bytes, mode: int = 0o644) -> None:

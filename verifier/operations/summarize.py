@@ -20,7 +20,7 @@ from verifier.model.errors import MisuseError
 from verifier.model.reference import LayoutReference, Reference
 from verifier.net.deadline import Deadline
 from verifier.operations.connections import Connections
-from verifier.operations.signing import SignStatement, attach_bundle
+from verifier.operations.signing import SignStatement, attach, in_bundle
 
 _SECONDS = 120.0
 
@@ -56,7 +56,8 @@ def attach_summary(decision: Decision, verifier_id: str, sign: SignStatement, co
         digest, SUMMARY, write_summary(summary, __version__), name=f"oci://{artifact.reference.registry}/{artifact.reference.repository}"
     )
     target = connections.target(reference, Deadline.after(_SECONDS))
-    return attach_bundle(target, target.manifest(digest).descriptor, sign(statement), SUMMARY)
+    (attached,) = attach(target, target.manifest(digest).descriptor, in_bundle(sign(statement), SUMMARY))
+    return attached
 
 
 def _leaned_on(decision: Decision) -> Iterator[str]:

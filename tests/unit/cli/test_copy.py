@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import io
 import json
-import subprocess
-import sys
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.simulators.registry import Switches, simulated
+from tests.simulators.registry import SimulatedRegistry, Switches, simulated
 from tests.support.charts import archive
 from tests.support.cli import Ran, run
+from tests.support.killed import killed_at_each_write
 from tests.support.signers import pair, pgp
 from tests.support.world import connect, publish, repository, sign
 from verifier.model.errors import MisuseError
@@ -180,26 +179,20 @@ def test_what_cannot_be_listed_or_read_ends_the_copy(other: str) -> None:
 
 def test_killed_at_any_write_and_completed_by_a_repeat(registry: str) -> None:
     """kill -9 before each write at the destination: a version that is there is whole, and the same command again ends well."""
-    source, policy, write = released(registry), write_policy(registry), 0
-    while True:
-        write += 1
-        with simulated(Switches(stop_at=write)) as there:
-            words = ["copy", source, f"oci://{there.host}/acme/web", "--policy", policy]
-            process = subprocess.Popen([sys.executable, "-m", "verifier", *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            while not there.stopped.wait(0.02) and process.poll() is None:
-                pass
-            process.kill()
-            ended = process.wait()
-            there.switches.stop_at = 0
-            there.go_on.set()
-            if ("acme/web", "1.4.2") in there.tags:
-                assert evidence(there.host, "acme/web") == evidence(registry, "acme/web")
-            if ended == 0:
-                break
-            again = run(*words)
+    source, policy, killed = released(registry), write_policy(registry), 0
+
+    def words(there: SimulatedRegistry) -> list[str]:
+        return ["copy", source, f"oci://{there.host}/acme/web", "--policy", policy]
+
+    for there, ended in killed_at_each_write(words):
+        if ("acme/web", "1.4.2") in there.tags:
+            assert evidence(there.host, "acme/web") == evidence(registry, "acme/web")
+        if not ended:
+            again = run(*words(there))
             assert again.status == 0, again.text
             assert evidence(there.host, "acme/web") == evidence(registry, "acme/web")
-    assert write > 15
+            killed += 1
+    assert killed > 13
 
 
 def _tags(host: str) -> tuple[str, ...]:

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +11,7 @@ from tests.simulators.registry import Switches, simulated
 from tests.simulators.sigstore_http import running
 from tests.support.charts import archive
 from tests.support.cli import Ran, run
+from tests.support.killed import killed_at_each_write
 from tests.support.signers import pair, pgp
 from tests.support.world import connect, publish, repository
 from tests.unit.ci.test_build import GITHUB
@@ -294,25 +291,16 @@ def test_a_signing_service_that_fails_leaves_no_version(monkeypatch: pytest.Monk
 @pytest.mark.parametrize("referrers", [True, False], ids=["referrers API", "fallback tag"])
 def test_killed_at_any_write_and_completed_by_a_repeat(referrers: bool) -> None:
     """kill -9 before each of its writes: whoever finds the version may install it, and the same command again ends well."""
-    write, environment = 0, {**os.environ, "VERIFIER_PASSWORD": "choose-one"}
-    while True:
-        write += 1
-        with simulated(Switches(stop_at=write, referrers=referrers)) as registry:
-            words = ["release", "web", f"oci://{registry.host}/acme", "--key", "ci.key", "--openpgp-key", "team.key"]
-            process = subprocess.Popen([sys.executable, "-m", "verifier", *words], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            while not registry.stopped.wait(0.02) and process.poll() is None:
-                pass
-            process.send_signal(signal.SIGKILL)
-            ended = process.wait()
-            registry.switches.stop_at = 0
-            registry.go_on.set()
-            policy = write_policy(registry.host, "{all: [{signed: {by: ci}}, {signed: {by: team}}]}")
-            if ("acme/web", "1.4.2") in registry.tags:
-                assert run("verify", f"oci://{registry.host}/acme/web:1.4.2", "--policy", policy).status == 0
-            if ended == 0:
-                break
-            assert released(registry.host, "--openpgp-key", "team.key", "--policy", policy)[0]["state"] in ("published", "completed", "unchanged")
-    assert write > 12, "each blob, manifest, signature and the tag is a write"
+    words = ["--key", "ci.key", "--openpgp-key", "team.key"]
+    states = []
+    for registry, ended in killed_at_each_write(lambda there: ["release", "web", f"oci://{there.host}/acme", *words], referrers=referrers):
+        policy = write_policy(registry.host, "{all: [{signed: {by: ci}}, {signed: {by: team}}]}")
+        if ("acme/web", "1.4.2") in registry.tags:
+            assert run("verify", f"oci://{registry.host}/acme/web:1.4.2", "--policy", policy).status == 0
+        if not ended:
+            states.append(released(registry.host, "--openpgp-key", "team.key", "--policy", policy)[0]["state"])
+    assert set(states) <= {"published", "completed", "unchanged"}
+    assert len(states) > 10, "each blob, manifest, signature and the tag is a write"
 
 
 def test_a_version_that_another_release_takes_meanwhile(registry: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from verifier.oci.challenge import choose, parse_challenges
 from verifier.oci.credentials import Basic, IdentityToken, RegistryToken
 from verifier.oci.manifest import Index, Manifest, read_manifest, write_referrer
 from verifier.oci.referrers import fallback_tag
-from verifier.oci.repository import Repository, describe
+from verifier.oci.repository import Repository
 
 DATA = b"some chart"
 BLOB = Descriptor(media_type="x", digest=sha256(DATA), size=len(DATA))
@@ -312,7 +312,7 @@ def subject_in(registry: SimulatedRegistry) -> tuple[Descriptor, bytes]:
 
 def attach(registry: SimulatedRegistry, target: Repository | None = None) -> Digest:
     subject, manifest = subject_in(registry)
-    (target or repository(registry.host)).attach(manifest, subject, describe(manifest, MANIFEST))
+    (target or repository(registry.host)).attach([manifest], subject)
     return subject.digest
 
 
@@ -415,11 +415,22 @@ def test_a_lost_write_of_the_fallback_tag_is_repeated(monkeypatch: pytest.Monkey
         assert fails(lambda: attach(registry)).code.name == "attachment-lost"
 
 
+def test_several_at_once_are_listed_by_one_write() -> None:
+    with simulated(Switches(referrers=False)) as registry:
+        subject, _ = subject_in(registry)
+        manifests = [write_referrer(subject, Descriptor(media_type="application/x", digest=BLOB.digest, size=BLOB.size), {"n": str(n)}) for n in range(4)]
+        repository(registry.host).attach(manifests[:1], subject)
+        registry.requests.clear()
+        repository(registry.host).attach(manifests, subject)
+        assert sum("sha256-" in path for path in registry.paths("PUT")) == 1
+        assert {item.digest for item in repository(registry.host).referrers(subject.digest).descriptors} == {sha256(item) for item in manifests}
+
+
 def test_two_writers_of_a_fallback_tag_lose_nothing() -> None:
     with simulated(Switches(referrers=False)) as registry:
         subject, _ = subject_in(registry)
         manifests = [write_referrer(subject, Descriptor(media_type="application/x", digest=BLOB.digest, size=BLOB.size), {"n": str(n)}) for n in range(4)]
-        threads = [threading.Thread(target=repository(registry.host).attach, args=(item, subject, describe(item, MANIFEST))) for item in manifests]
+        threads = [threading.Thread(target=repository(registry.host).attach, args=([item], subject)) for item in manifests]
         for thread in threads:
             thread.start()
         for thread in threads:

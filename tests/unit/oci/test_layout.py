@@ -14,7 +14,6 @@ from verifier.model.digest import sha256
 from verifier.model.errors import FailedError, MisuseError, VerifierError
 from verifier.oci.layout import REF_NAME, ImageLayout, replace_file
 from verifier.oci.manifest import INDEX, MANIFEST, write_index, write_referrer
-from verifier.oci.repository import describe
 
 CONFIG = b"{}"
 
@@ -83,7 +82,7 @@ def test_referrers_are_found_by_their_subject(tmp_path: Path) -> None:
     subject = Descriptor(media_type=MANIFEST, digest=digest, size=len(image()))
     blob = Descriptor(media_type="application/x", digest=layout.push_blob(b"evidence"), size=8)
     manifest = write_referrer(subject, blob, {"a": "b"})
-    layout.attach(manifest, subject, describe(manifest, MANIFEST))
+    layout.attach([manifest], subject)
     layout.push_manifest(write_index(()), INDEX)
     layout.push_manifest(image("unrelated"), MANIFEST)
     (found,) = layout.referrers(digest).descriptors

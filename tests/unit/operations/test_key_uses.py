@@ -17,7 +17,7 @@ from verifier.charts.provenance import write_provenance
 from verifier.model.digest import sha256
 from verifier.model.reference import parse_oci
 from verifier.net.deadline import Deadline
-from verifier.operations.signing import attach
+from verifier.operations.signing import Attachment, attach
 from verifier.policy.loader import load_policy
 from verifier.schemes.sigstore.sign import sign_statement
 from verifier.signers.public import public_pem
@@ -54,7 +54,7 @@ def test_attestations_count(here: str) -> None:
     digest = publish(connections, here, archive())
     target = connections.target(parse_oci(f"oci://{here}/acme/web"), Deadline.after(20))
     bundle = sign_statement(write_statement(digest, "https://spdx.dev/Document", {}, name="x"), pair("lost"))
-    attach(target, target.manifest(digest).descriptor, bundle, BUNDLE, {})
+    attach(target, target.manifest(digest).descriptor, Attachment(payload=bundle, media_type=BUNDLE))
     assert "attestation https://spdx.dev/Document" in asked(here).out
 
 
