@@ -67,23 +67,28 @@ def release(stage: Stage, times_ms: Times, row: Callable[..., None]) -> None:
     if helm is None or cosign is None or not (stage.work / "g").is_dir():
         row("a release", "the peers are missing")
         return
+    (stage.work / "sbom.json").write_text('{"spdxVersion":"SPDX-2.3","name":"app"}')
     (stage.work / "nolog.json").write_text('{"mediaType":"application/vnd.dev.sigstore.signingconfig.v0.2+json"}')
     versions = (f"9.0.{number}" for number in count())
 
-    def ours() -> None:
+    def ours(*sbom: str) -> None:
         _chart(stage.work / "app", versions)
-        stage.run(stage.verifier, "release", "app", f"oci://{stage.host}/bench", "--key", "ci.key", "--openpgp-key", "team.key", VERIFIER_PASSWORD="")
+        stage.run(stage.verifier, "release", "app", f"oci://{stage.host}/bench", "--key", "ci.key", "--openpgp-key", "team.key", *sbom, VERIFIER_PASSWORD="")
 
-    def theirs() -> None:
+    def theirs(*, attest: bool = False) -> None:
         version = _chart(stage.work / "app", versions)
         stage.run(helm, "package", "app", "--sign", "--key", "bench", "--keyring", "secret.gpg")
         pushed = stage.run(helm, "push", f"app-{version}.tgz", f"oci://{stage.host}/bench", "--plain-http")
         digest = (pushed.stdout + pushed.stderr).decode().partition("Digest: ")[2].split()[0]
-        signing = ("sign", "--signing-config", "nolog.json", "--key", "ci.key", "-y", "--allow-http-registry")
-        stage.run(cosign, *signing, f"{stage.host}/bench/app@{digest}")
+        flags = ("--signing-config", "nolog.json", "--key", "ci.key", "-y", "--allow-http-registry")
+        stage.run(cosign, "sign", *flags, f"{stage.host}/bench/app@{digest}")
+        if attest:
+            stage.run(cosign, "attest", *flags, "--type", "spdxjson", "--predicate", "sbom.json", f"{stage.host}/bench/app@{digest}")
 
-    mine, others = (statistics.median(item) for item in times_ms(ours, theirs, rounds=ROUNDS))
+    took = times_ms(ours, theirs, lambda: ours("--sbom", "sbom.json"), lambda: theirs(attest=True), rounds=ROUNDS)
+    mine, others, attested, attesting = (statistics.median(item) for item in took)
     row("`verifier release`, GPG and key, verified", f"{mine:.0f} ms", f"{others:.0f} ms `helm package --sign`, `helm push`, `cosign sign`", mine / others, "1")
+    row("`verifier release --sbom`", f"{attested:.0f} ms", f"{attesting:.0f} ms the same and `cosign attest`", attested / attesting, "1")
 
 
 def _chart(directory: Path, versions: Iterator[str]) -> str:

