@@ -1,4 +1,4 @@
-"""Write the generated pages: codes.md, policy-reference.md and the schemas. With --check, say which are stale."""
+"""Write the generated pages: codes.md, policy-reference.md, admission-kinds.md and the schemas. With --check, say which are stale."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from verifier.model.codes import ALL, Family
 from verifier.policy.expression import VOCABULARY, Scope
 from verifier.policy.schema import objects, policy_schema
 from verifier.report.schema import decision_schema
+from verifier.workloads.kinds import READERS
 
 HERE = Path(__file__).parent
 INTRODUCTION = {
@@ -94,11 +95,23 @@ def reference_page() -> str:
     return "\n".join([*lines, ""])
 
 
+def kinds_page() -> str:
+    """A row for each kind of object that names charts."""
+    pin = "`pin` says where a digest is written so that the controller obeys it"
+    head = f"Generated from `verifier/workloads/`. {pin}; what has no such place is denied unless the rule says `unsafe_allow_unpinned`."
+    lines = ["# Kinds that admission reads", "", head, "", "| group | kind | versions | checked | pin |", "|---|---|---|---|---|"]
+    lines += [f"| `{item.group}` | {item.kind} | {', '.join(item.versions)} | {item.checked} | {item.pin} |" for item in READERS]
+    record = "every file byte for byte, Chart.yaml and the chart's own values, against the policy's `sources`"
+    lines.append(f"| core | Secret, ConfigMap that are Helm's release records | v1 | {record} | no: a record names no origin |")
+    return "\n".join([*lines, "", "What these mean together stands in [admission](admission.md).", ""])
+
+
 def pages() -> dict[str, str]:
     """File name -> content."""
     return {
         "codes.md": codes_page(),
         "policy-reference.md": reference_page(),
+        "admission-kinds.md": kinds_page(),
         "decision.schema.json": json.dumps(decision_schema(), indent=2) + "\n",
         "policy.schema.json": json.dumps(policy_schema(), indent=2) + "\n",
     }

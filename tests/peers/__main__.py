@@ -85,8 +85,10 @@ def build(peer: GoBuild, directory: Path) -> bytes:
     if peer.godebug:
         lines.append(f"godebug default={peer.godebug}")
     for item in theirs.get("Replace") or ():
-        old, new = item["Old"], item["New"]
-        lines.append(f"replace {old['Path']} => {old['Path'] if new['Path'].startswith('.') else new['Path']} {new.get('Version') or peer.staging}")
+        old, new = item["Old"]["Path"], item["New"]
+        version = new.get("Version") or peer.staging  # what lies in its own tree, and is no staging, is published as it is required
+        if version:
+            lines.append(f"replace {old} => {new['Path'] if new.get('Version') else old} {version}")
     (directory / "go.mod").write_text("\n".join(lines) + "\n")
     run("build", "-o", str(directory / "program"), peer.package, program="go", cwd=directory, **settings)
     for file in sorted(Path(got["Dir"], peer.files).glob("*.yaml")) if peer.files else ():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -35,14 +36,14 @@ def free_port() -> int:
         return port
 
 
-def start(command: Sequence[object], url: str, work: Path, *, home: Path | None = None) -> subprocess.Popen[bytes]:
+def start(command: Sequence[object], url: str, work: Path, *, home: Path | None = None, ca: Path | None = None) -> subprocess.Popen[bytes]:
     """Start a server in `work`, and wait until `url` answers in any way; it is stopped when it never does."""
     log = work / f"{Path(str(command[0])).name}.log"
     environment = {"PATH": os.environ["PATH"], "HOME": str(home or work), "OTEL_TRACES_EXPORTER": "none"}
     with log.open("wb") as output:
         process = subprocess.Popen([str(item) for item in command], stdout=output, stderr=output, env=environment, cwd=work)
     try:
-        _await(url, process, log)
+        _await(url, process, log, ssl.create_default_context(cafile=ca) if ca is not None else None)
     except BaseException:
         stop(process)
         raise
@@ -59,12 +60,12 @@ def stop(process: subprocess.Popen[bytes]) -> None:
         process.wait(20)
 
 
-def _await(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+def _await(url: str, process: subprocess.Popen[bytes], log: Path, tls: ssl.SSLContext | None) -> None:
     for _ in range(400):
         if process.poll() is not None:
             break
         try:
-            urllib.request.urlopen(url, timeout=2).close()
+            urllib.request.urlopen(url, timeout=2, context=tls).close()
         except urllib.error.HTTPError:
             return
         except OSError:

@@ -83,10 +83,13 @@ def test_every_option_that_docs_name_exists() -> None:
             ("bundle", "create"),
             ("bundle", "verify"),
             ("bundle", "load"),
+            ("admission", "webhooks"),
         )
     )
     foreign = {
         "--insecure-ignore-tlog",
+        "--admission-control-config-file",
+        "--reuse-values",
         "--verify",
         "--frozen",
         "--homedir",

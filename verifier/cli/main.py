@@ -46,7 +46,8 @@ _COMMANDS = {
     "keys": ("verifier.cli.keys", "keys", "Make a key pair, say what a trust file holds, list what a key signed."),
     "helm": ("verifier.cli.helm", "helm", "Helm's plugin and getter, and Helm's commands on verified bytes."),
     "registry": ("verifier.cli.registry", "registry", "Serve the embedded registry; log in."),
-    "serve": ("verifier.cli.serve", "serve", "Serve decisions over HTTP."),
+    "serve": ("verifier.cli.serve", "serve", "Serve decisions over HTTP, and to the Kubernetes API server."),
+    "admission": ("verifier.cli.admission", "admission", "Register the admission webhook; list the kinds that it reads."),
     "demo": ("verifier.cli.demo", "demo", "Show the main job on a temporary registry."),
 }
 

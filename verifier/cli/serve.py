@@ -5,14 +5,22 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
+from msgspec.structs import replace
 
 from verifier.cli.listen import listen_address
 from verifier.cli.options import echo
+from verifier.model import codes
 from verifier.model.context import Context
+from verifier.model.errors import MisuseError
 from verifier.net.transport import TlsSettings
 from verifier.settings import load_settings
+
+if TYPE_CHECKING:
+    from verifier.server.build import ServerSettings
+    from verifier.server.listeners import Tls
 
 # Most threads wait for registries; one that has its answer should not wait 5 ms for its turn (measured: a fifth more decisions).
 _SWITCH_SECONDS = 0.001
@@ -39,40 +47,67 @@ _SWITCH_SECONDS = 0.001
 @click.option("--cluster", help="Where this server stands; rules may select on it.")
 @click.option("--slots", default=16, show_default=True, type=click.IntRange(1, 512), help="Decisions in hand at once.")
 @click.option("--timeout", default=8.0, show_default=True, type=click.FloatRange(0.1, 300.0), help="Seconds to an answer.")
-def serve(policy: str, listen: str, callers: str | None, unsafe_no_auth: bool, **options: object) -> None:
-    """Serve decisions over HTTP: POST /v1/verify, /healthz, /readyz, /metrics, /openapi.json."""
-    import uvicorn
-
-    from verifier.server.build import ServerSettings, build_app
-    from verifier.server.service import ServiceSettings
+@click.option("--admission", type=click.Choice(["enforce", "warn", "audit"]), help="Be an admission webhook, too: /admission/validate. What a denial does.")
+@click.option("--webhook-listen", metavar="HOST:PORT", help="Another address for the webhook alone, with TLS and --client-ca.")
+@click.option("--client-ca", type=click.Path(dir_okay=False), help="Who calls the webhook's address has a certificate of this CA (PEM).")
+@click.option("--kubernetes", is_flag=True, help="Look up what objects refer to, by KUBECONFIG or the cluster around us.")
+@click.option("--always-pinned", is_flag=True, help="In Kubernetes no rule may let a chart pass without its digest.")
+def serve(policy: str, listen: str, callers: str | None, unsafe_no_auth: bool, **options: Any) -> None:
+    """Serve decisions over HTTP: POST /v1/verify, /healthz, /readyz, /metrics, /openapi.json; and the admission webhook."""
+    from verifier.server.build import build_app
+    from verifier.server.listeners import Listener, WebhookOnly, run
 
     sys.setswitchinterval(_SWITCH_SECONDS)
     host, port = listen_address(listen, open_to_all=unsafe_no_auth or callers is not None)
-    app = build_app(
-        ServerSettings(
-            policy=policy,
-            callers=Path(callers) if callers else None,
-            context=Context(environment=_text(options["environment"]), cluster=_text(options["cluster"]), asserted_by="server"),
-            allowed_hosts=frozenset(options["allow_host"]),  # type: ignore[call-overload]
-            plain_http=bool(options["plain_http"]),
-            tls=TlsSettings(ca_file=_text(options["ca_file"])),
-            registry_config=_text(options["registry_config"]),
-            service=ServiceSettings(slots=int(str(options["slots"])), seconds=float(str(options["timeout"])), helm=load_settings(os.environ).helm),
-        )
-    )
+    tls, webhook = _tls(options), _webhook_address(options, unsafe_no_auth)
+    app = build_app(_settings(policy, callers, options))
     if unsafe_no_auth:
         echo("verifier: UNSAFE: --unsafe-no-auth is on; whoever reaches this address may ask", err=True)
-    echo(f"decisions on {'https' if options['tls_cert'] else 'http'}://{host}:{port}/v1/verify", err=True)
-    uvicorn.run(
-        app,
-        host=host,
-        port=port,
-        log_level="warning",
-        access_log=False,
-        ssl_certfile=_text(options["tls_cert"]),
-        ssl_keyfile=_text(options["tls_key"]),
+    listeners = [Listener(host=host, port=port, app=app, tls=tls)]
+    echo(f"decisions on {'https' if tls is not None else 'http'}://{host}:{port}/v1/verify", err=True)
+    if webhook is not None and tls is not None:
+        authority = Path(options["client_ca"]) if options["client_ca"] else None
+        own = WebhookOnly(app, authenticated=authority is not None)
+        listeners.append(Listener(host=webhook[0], port=webhook[1], app=own, tls=replace(tls, client_ca=authority), lifespan=False))
+        echo(f"admission on https://{webhook[0]}:{webhook[1]}/admission/validate", err=True)
+    run(listeners)
+
+
+def _settings(policy: str, callers: str | None, options: dict[str, Any]) -> ServerSettings:
+    from verifier.server.admission import AdmissionSettings
+    from verifier.server.build import ServerSettings
+    from verifier.server.service import ServiceSettings
+
+    seconds = options["timeout"]
+    return ServerSettings(
+        policy=policy,
+        callers=Path(callers) if callers else None,
+        context=Context(environment=options["environment"] or None, cluster=options["cluster"] or None, asserted_by="server"),
+        allowed_hosts=frozenset(options["allow_host"]),
+        plain_http=options["plain_http"],
+        tls=TlsSettings(ca_file=options["ca_file"]),
+        registry_config=options["registry_config"],
+        service=ServiceSettings(slots=options["slots"], seconds=seconds, helm=load_settings(os.environ).helm, always_pinned=options["always_pinned"]),
+        admission=AdmissionSettings(seconds=seconds, mode=options["admission"]) if options["admission"] else None,
+        kubernetes=options["kubernetes"],
     )
 
 
-def _text(value: object) -> str | None:
-    return str(value) if value else None
+def _tls(options: dict[str, Any]) -> Tls | None:
+    from verifier.server.listeners import Tls
+
+    if bool(options["tls_cert"]) != bool(options["tls_key"]):
+        raise MisuseError(codes.USAGE, "--tls-cert and --tls-key go together")
+    return Tls(certificate=Path(options["tls_cert"]), key=Path(options["tls_key"])) if options["tls_cert"] else None
+
+
+def _webhook_address(options: dict[str, Any], unsafe_no_auth: bool) -> tuple[str, int] | None:
+    """Beyond loopback whoever calls shows a certificate, or it is spelled out (semantics 35)."""
+    written = options["webhook_listen"]
+    if not written:
+        if options["client_ca"]:
+            raise MisuseError(codes.USAGE, "--client-ca goes with --webhook-listen: probes and people have no certificate")
+        return None
+    if not options["admission"] or not options["tls_cert"]:
+        raise MisuseError(codes.USAGE, "--webhook-listen takes --admission, --tls-cert and --tls-key: the API server speaks TLS only")
+    return listen_address(written, open_to_all=unsafe_no_auth or options["client_ca"] is not None)

@@ -15,19 +15,19 @@ from verifier.model.errors import FailedError, first_line
 _MAX_INTEGER_DIGITS = 19
 
 
-def parse_json(data: bytes, *, where: str) -> Any:
-    """Parse `data`; raises FailedError `json-invalid` on anything ambiguous, whatever it is."""
+def parse_json(data: bytes, *, where: str, doubles: bool = False) -> Any:
+    """Parse `data`; raises FailedError `json-invalid` on anything ambiguous, whatever it is. `doubles`: all numbers are, as Go writes them."""
     try:
         text = data.decode("utf-8")
         _check_depth(text)
-        return _STRICT.decode(text)
+        return (_DOUBLES if doubles else _STRICT).decode(text)
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
         raise FailedError(codes.JSON_INVALID, f"not strict JSON: {first_line(error)}", where=where) from error
 
 
-def parse_object(data: bytes, *, where: str) -> dict[str, Any]:
+def parse_object(data: bytes, *, where: str, doubles: bool = False) -> dict[str, Any]:
     """As `parse_json`, and the top must be an object."""
-    value = parse_json(data, where=where)
+    value = parse_json(data, where=where, doubles=doubles)
     if not isinstance(value, dict):
         raise FailedError(codes.JSON_INVALID, f"expected an object, found {type(value).__name__}", where=where)
     return value
@@ -77,6 +77,7 @@ def _finite(text: str) -> float:
 
 # Made once: `json.loads` with hooks makes a decoder for every call. It refuses a byte order mark, as no value begins with one.
 _STRICT = json.JSONDecoder(object_pairs_hook=_no_duplicates, parse_constant=_refuse_constant, parse_int=_bounded_int, parse_float=_finite)
+_DOUBLES = json.JSONDecoder(object_pairs_hook=_no_duplicates, parse_constant=_refuse_constant, parse_int=_finite, parse_float=_finite)
 
 
 def _check_depth(text: str) -> None:

@@ -138,7 +138,7 @@ def load_values(data: bytes) -> Iterator[Any]:
     """
     try:
         text = data.decode("utf-8").removeprefix(_BOM)
-        _check_depth(text)
+        check_depth(text)
         yield from yaml.load_all(text, Loader=_ValuesLoader)  # a safe loader, without dates
     except UnicodeDecodeError as error:
         raise YamlError(f"not UTF-8 at byte {error.start}") from error
@@ -146,7 +146,8 @@ def load_values(data: bytes) -> Iterator[Any]:
         raise YamlError(str(error).splitlines()[0][:200]) from error
 
 
-def _check_depth(text: str) -> None:
+def check_depth(text: str) -> None:
+    """Raise YamlError for what is nested deeper than a parser's stack bears."""
     depth = 0
     for event in iter(yaml.CSafeLoader(text).get_event, None):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)

@@ -53,6 +53,7 @@ def _misuse(name: str, advice: str) -> Code:
 REFERENCE_INVALID = _misuse("reference-invalid", "Write oci://HOST/PATH/NAME:VERSION, ...@sha256:HEX, oci-layout://DIR:TAG or a path to a .tgz.")
 USAGE = _misuse("usage", "See the command's --help.")
 NO_POLICY = _misuse("no-policy", "Give --policy FILE or trust flags such as --key or --openpgp-keyring; nothing is trusted by itself.")
+REVIEW_INVALID = _misuse("review-invalid", "The body must be an AdmissionReview of admission.k8s.io/v1, as the Kubernetes API server sends it.")
 POLICY_INVALID = _misuse("policy-invalid", "Correct the policy at the line that is named; `verifier policy lint FILE` checks it.")
 TRUST_INVALID = _misuse(
     "trust-invalid", "The trust file must hold public keys or certificates of the kind that the policy says; `verifier keys show FILE` tells what it holds."
@@ -222,7 +223,32 @@ POLICY_REFUSED = _failed(
     "policy-refused", "The policy in the registry is not signed by whom the trust file names, is an old one, or is none; nothing was decided by it."
 )
 
+# Failed: objects of Kubernetes.
+UNPINNED = _failed(
+    "unpinned",
+    "Write the digest that was verified into the object, or say `unsafe_allow_unpinned` in the rule: a name alone may be another chart tomorrow.",
+)
+KIND_UNKNOWN = _failed(
+    "kind-unknown",
+    "This kind, or this version of its API, is not known; take it out of the webhook's rules, or use a version that is in docs/admission-kinds.md.",
+)
+RECORD_INVALID = _failed("record-invalid", "A release record must be what Helm writes; remove what pretends to be one.")
+RECORD_FROZEN = _failed("record-frozen", "The chart of a release record never changes once it is written; install or upgrade with Helm instead.")
+RECORD_MISMATCH = _failed("record-mismatch", "What is being installed is not the chart that was verified; install the one from the registry, unchanged.")
+RECORD_PARTIAL = _failed(
+    "record-partial",
+    "The chart holds other charts, of which a release record says nothing; say `unsafe_allow_partial_records` in the rule, or install by an installer that names its chart.",
+)
+RECORD_VALUES = _failed(
+    "record-values", "The chart's own values are others than those of the verified chart; do not change values.yaml, give values with -f or --set."
+)
+NO_SOURCE = _failed(
+    "no-source", "Nothing in the object says where its chart comes from, and the policy lists no repository that has it; see `sources:` in docs/policy.md."
+)
+
 # Inconclusive: we could not tell.
+ORIGIN_MISSING = _inconclusive("origin-missing", "Create the object that is named, before the one that names it; most controllers try again by themselves.")
+LOOKUP_FAILED = _inconclusive("lookup-failed", "The Kubernetes API must be reachable, and this server's account must be allowed to read what is named.")
 NOT_FOUND = _inconclusive("not-found", "The chart, its tag or its repository is not there; check the spelling and that you may read it.")
 UNAUTHORIZED = _inconclusive("unauthorized", "The registry wants credentials: run `helm registry login HOST`, or check that they are current.")
 FORBIDDEN = _inconclusive("forbidden", "The credentials are known but may not do this; ask for the right on this repository.")

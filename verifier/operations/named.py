@@ -12,7 +12,7 @@ from verifier.model.reference import AnyReference, parse
 from verifier.operations.resolve import read_local
 from verifier.workloads.chart_files import locked_versions
 from verifier.workloads.files import charts_in
-from verifier.workloads.use import ChartUse
+from verifier.workloads.use import ChartUse, Named, Unverifiable
 
 
 def read_uses(files: Sequence[Path]) -> tuple[ChartUse, ...]:
@@ -38,10 +38,14 @@ def references_of(uses: Sequence[ChartUse]) -> tuple[dict[AnyReference, tuple[st
     failed: list[VerifierError] = []
     written: dict[str, AnyReference] = {}
     for use in uses:
+        if not isinstance(use, Named):
+            problem = use.problem if isinstance(use, Unverifiable) else "a chart inside the object itself; no registry holds it under this name"
+            failed.append(FailedError(codes.CHART_UNVERIFIABLE, problem, where=use.place))
+            continue
         try:
-            reference = parse(use.reference or "")
+            reference = parse(use.reference)
         except MisuseError as error:
-            failed.append(FailedError(codes.CHART_UNVERIFIABLE, use.problem or error.reason, where=use.place))
+            failed.append(FailedError(codes.CHART_UNVERIFIABLE, error.reason, where=use.place))
             continue
         known = written.setdefault(str(reference), reference)
         found[known] = (*found.get(known, ()), use.place)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from difflib import ndiff
 
 from verifier.policy.document import Policy
-from verifier.policy.words import deny_words, describe_rule, end_words, exemption_words, root_words, source_words, trust_words, words
+from verifier.policy.words import chart_source_words, deny_words, describe_rule, end_words, exemption_words, root_words, source_words, trust_words, words
 from verifier.trust.anchors import TrustMaterial
 
 
@@ -28,6 +28,7 @@ def differences(old: Policy, new: Policy, material: tuple[TrustMaterial, TrustMa
     yield from _as_sets("policy", *(list(end_words(policy)) for policy in (old, new)))
     yield from _as_sets("exception", *([exemption_words(item) for item in policy.exceptions] for policy in (old, new)))
     yield from _as_sets("exceptions", *(list(source_words(policy.exception_sources)) for policy in (old, new)))
+    yield from _as_sets("source", *([chart_source_words(item) for item in policy.sources] for policy in (old, new)))
     yield from _by_name("rule", *({rule.name: list(describe_rule(rule)) for rule in policy.rules} for policy in (old, new)))
 
 

@@ -2,7 +2,7 @@
 
 1. Each is a document of its own: version, kind, the same `metadata.name`, and no field that is not known.
 2. `trust` and `roots` share one set of names; a name that stands in two documents is an error.
-3. `baseline`, `deny` and `rules` are joined, in the order of the documents' names. The order means nothing: of the rules the most
+3. `baseline`, `deny`, `rules` and `sources` are joined, in the order of the documents' names. The order means nothing: of the rules the most
    specific wins, and a tie is an error, across documents too.
 4. `exceptions.granted` is joined likewise; `by` and `signed` stand in one document.
 """
@@ -17,10 +17,10 @@ from verifier.formats.yaml import Node, Scalar, Sequence
 from verifier.policy.document import API_VERSION, KIND
 from verifier.policy.fields import Fields, fail, one_of, sequence, text
 
-TOP = ("apiVersion", "kind", "metadata", "trust", "roots", "baseline", "deny", "rules", "exceptions", "default")
+TOP = ("apiVersion", "kind", "metadata", "trust", "roots", "baseline", "deny", "rules", "exceptions", "sources", "default")
 METADATA = ("name", "serial", "expires")
 _NAMED = ("trust", "roots")
-_LISTS = ("baseline", "deny", "rules")
+_LISTS = ("baseline", "deny", "rules", "sources")
 
 
 def join(tops: Mapping[str, Node]) -> Node:

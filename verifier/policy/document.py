@@ -308,6 +308,22 @@ class ExceptionSources(Struct, frozen=True, kw_only=True):
     signed: tuple[str, ...] = ()
 
 
+class Source(Struct, frozen=True, kw_only=True):
+    """Repositories (`host/path`) below which charts lie whose installer does not say where they come from; see `sources`."""
+
+    repositories: tuple[str, ...] = ()
+    context: tuple[tuple[str, frozenset[str]], ...] = ()
+    git: bool = False
+
+
+class Leniency(StrEnum):
+    """What a rule lets pass in Kubernetes that nobody could verify (semantics 31, 32); the value is the field's name."""
+
+    UNPINNED = "unsafe_allow_unpinned"
+    PARTIAL_RECORDS = "unsafe_allow_partial_records"
+    OTHER_VALUES = "unsafe_allow_other_values"
+
+
 class Rule(Struct, frozen=True, kw_only=True):
     """Which charts, in which context, and what they must meet. `context` maps a key to the values that match."""
 
@@ -320,6 +336,7 @@ class Rule(Struct, frozen=True, kw_only=True):
     channels: frozenset[str] = frozenset()
     subcharts: Subcharts | None = None
     images: Images | None = None
+    lenient: frozenset[Leniency] = frozenset()
     place: str = ""
 
 
@@ -338,6 +355,7 @@ class Policy(Struct, frozen=True, kw_only=True, dict=True):  # `dict`, for what 
     deny: tuple[Denied, ...] = ()
     exceptions: tuple[Exemption, ...] = ()
     exception_sources: ExceptionSources = ExceptionSources()
+    sources: tuple[Source, ...] = ()
     serial: int | None = None
     expires: datetime | None = None
     stale_at: datetime | None = None

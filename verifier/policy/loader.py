@@ -24,16 +24,17 @@ from verifier.model.errors import MisuseError
 from verifier.policy.chart import read_chart, read_versions
 from verifier.policy.contents import read_images, read_subcharts, repository_of, scope
 from verifier.policy.directory import METADATA, TOP, items_of, join
-from verifier.policy.document import API_VERSION, KIND, Denied, ExceptionSources, Policy, Rule, signers_of_summaries, walk
+from verifier.policy.document import API_VERSION, KIND, Denied, ExceptionSources, Leniency, Policy, Rule, signers_of_summaries, walk
 from verifier.policy.document import Signed as SignedRequirement
 from verifier.policy.exceptions import read_exceptions
-from verifier.policy.fields import Fields, fail, known, moment, one_of, positive, sequence, text, texts
+from verifier.policy.fields import Fields, fail, known, moment, one_of, positive, sequence, text, texts, true
 from verifier.policy.identity import glob_or_exact
 from verifier.policy.index import ScopeIndex
 from verifier.policy.requirements import Names, digest_text, read_requirement
+from verifier.policy.sources import read_sources
 from verifier.policy.trust import exactly_one, fingerprint, read_trust
 
-_RULE = ("name", "charts", "when", "require", "chart", "origins", "channels", "subcharts", "images")
+_RULE = ("name", "charts", "when", "require", "chart", "origins", "channels", "subcharts", "images", *Leniency)
 _DENY = ("digest", "name", "versions", "fingerprint", "key", "identity", "issuer", "revokedAt", "reason")
 
 
@@ -98,6 +99,7 @@ def _policy(node: Node, digest: str) -> Policy:
         rules=tuple(_rule(item, names) for item in sequence(top.need("rules"))),
         exceptions=exceptions,
         exception_sources=sources,
+        sources=top.get("sources", lambda inner: read_sources(inner, _context), ()),
     )
     _check_unique(top.need("rules"), [rule.name for rule in policy.rules], "rule")
     _check_ties(top.need("rules"), policy.rules)
@@ -138,6 +140,7 @@ def _rule(node: Node, names: Names) -> Rule:
         channels=frozenset(fields.get("channels", texts, ())),
         subcharts=fields.optional("subcharts", read_subcharts),
         images=fields.optional("images", lambda inner: read_images(inner, names)),
+        lenient=frozenset(kind for kind in Leniency if fields.get(kind, true, False)),
         place=f"line {fields.node.line}",
     )
 

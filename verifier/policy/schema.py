@@ -8,7 +8,7 @@ from typing import Any
 from verifier.attest.findings import SEVERITIES, VEX_STATUSES
 from verifier.model.claim import CERTIFICATE_CLAIMS, SanType
 from verifier.model.context import CONTEXT_KEYS
-from verifier.policy.document import API_VERSION, KIND, ImageSource
+from verifier.policy.document import API_VERSION, KIND, ImageSource, Leniency
 from verifier.policy.exceptions import WAIVABLE
 from verifier.policy.meanings import MEANINGS
 
@@ -35,6 +35,7 @@ def policy_schema() -> dict[str, Any]:
         deny=_list(_deny()),
         rules=_list(_rule()),
         exceptions={**_object((), by=_TEXTS, signed=_TEXTS, granted=_list(_exemption())), "minProperties": 1},
+        sources=_list(_source()),
         default={"const": "deny"},
     )
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": f"{KIND} of verifier, version {API_VERSION}"}
@@ -108,14 +109,24 @@ def _rule() -> dict[str, Any]:
         ("name", "charts", "require"),
         name=_TEXT,
         charts=_list({"type": "string", "pattern": "^(oci://|file:)"}),
-        when={**_object((), **dict.fromkeys(CONTEXT_KEYS, _TEXTS)), "minProperties": 1},
+        when=_when(),
         require={"$ref": "#/$defs/requirement"},
         chart={"$ref": "#/$defs/chart"},
         origins=_list({"type": "string", "pattern": "^oci://"}),
         channels=_TEXTS,
         subcharts=_object(("packed",), packed={"enum": ["judged", "parent"]}, unpacked={"const": "parent"}, partial={"const": "accept"}),
         images=_images(),
+        **{str(kind): _TRUE for kind in Leniency},
     )
+
+
+def _source() -> dict[str, Any]:
+    repositories = _list({"type": "string", "pattern": "^oci://"})
+    return {**_object((), repositories=repositories, when=_when(), unsafe_allow_git=_TRUE), "minProperties": 1}
+
+
+def _when() -> dict[str, Any]:
+    return {**_object((), **dict.fromkeys(CONTEXT_KEYS, _TEXTS)), "minProperties": 1}
 
 
 def _images() -> dict[str, Any]:

@@ -32,6 +32,7 @@ from verifier.policy.document import (
     RootEntry,
     Rule,
     Signed,
+    Source,
     Subcharts,
     TrustEntry,
     Verified,
@@ -134,6 +135,12 @@ def source_words(sources: ExceptionSources) -> Iterator[str]:
     yield from (f"in {name}" for name in sources.signed)
 
 
+def chart_source_words(source: Source) -> str:
+    """Where charts may come from whose installer does not say."""
+    said = [*source.repositories, *(["git, unseen"] if source.git else [])]
+    return f"{', '.join(said)}{''.join(f', when {key} is {_any(sorted(values))}' for key, values in source.context)}"
+
+
 def _heads(rule: Rule) -> Iterator[str]:
     yield f"scopes    {', '.join(scope.text for scope in rule.scopes)}"
     for key, values in rule.context:
@@ -152,6 +159,7 @@ def _demands(rule: Rule) -> Iterator[str]:
         yield f"origins   {', '.join(sorted(rule.origins))}"
     if rule.channels:
         yield f"channels  {', '.join(sorted(rule.channels))}"
+    yield from (f"unsafe    {kind}" for kind in sorted(rule.lenient))
 
 
 def _subcharts(wanted: Subcharts) -> str:

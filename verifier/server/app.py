@@ -25,6 +25,7 @@ from verifier.model.decision import Decision, Outcome
 from verifier.model.errors import VerifierError
 from verifier.model.reference import parse_oci
 from verifier.report.schema import decision_schema
+from verifier.server.admission import Gate, add_admission
 from verifier.server.body_limit import BodyLimit
 from verifier.server.callers import Callers
 from verifier.server.metrics import CONTENT_TYPE
@@ -52,8 +53,8 @@ class Question(BaseModel):
     context: ClaimedContext = Field(default_factory=ClaimedContext)
 
 
-def create_app(service: DecisionService, callers: Callers, own_context: Context) -> FastAPI:
-    """The application; `own_context` is what the server's settings say of where it stands."""
+def create_app(service: DecisionService, callers: Callers, own_context: Context, gate: Gate | None = None) -> FastAPI:
+    """The application; `own_context` is what the server's settings say of where it stands. With a `gate`, the admission webhook, too."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -61,11 +62,15 @@ def create_app(service: DecisionService, callers: Callers, own_context: Context)
         yield
         following.cancel()
         service.close()
+        if gate is not None and gate.cluster is not None:
+            gate.cluster.close()
 
     app = FastAPI(title="verifier", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.add_middleware(BodyLimit)
     _add_errors(app, service)
     _add_health(app, service)
+    if gate is not None:
+        add_admission(app, gate, _Unauthenticated)
 
     @app.post("/v1/verify", responses=_documented_responses(), response_class=Response)
     async def verify(question: Question, authorization: Annotated[str, Header()] = "", enforce: Annotated[bool, Query()] = True) -> Response:

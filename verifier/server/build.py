@@ -8,6 +8,7 @@ from pathlib import Path
 from fastapi import FastAPI
 from msgspec import Struct, field
 
+from verifier.kube.cluster import connect
 from verifier.model import limits
 from verifier.model.context import Context
 from verifier.model.reference import SCHEME
@@ -18,6 +19,7 @@ from verifier.oci.credentials import Credentials
 from verifier.oci.session import Session, SessionSettings
 from verifier.operations.connections import Connections
 from verifier.operations.policies import load
+from verifier.server.admission import AdmissionSettings, Gate
 from verifier.server.app import create_app
 from verifier.server.callers import Callers, load_callers
 from verifier.server.metrics import Metrics
@@ -40,6 +42,8 @@ class ServerSettings(Struct, frozen=True, kw_only=True):
     tls: TlsSettings = field(default_factory=TlsSettings)
     registry_config: str | None = None
     service: ServiceSettings = field(default_factory=ServiceSettings)
+    admission: AdmissionSettings | None = None
+    kubernetes: bool = False
 
 
 def build_app(settings: ServerSettings) -> FastAPI:
@@ -57,7 +61,11 @@ def build_app(settings: ServerSettings) -> FastAPI:
     connections = Connections(session, ContentCache(_CACHE_BYTES))
     callers = load_callers(settings.callers) if settings.callers else Callers()
     service = DecisionService(_snapshots(settings.policy, connections), connections, Metrics(), settings.service)
-    return create_app(service, callers, settings.context)
+    if settings.admission is None:
+        return create_app(service, callers, settings.context)
+    cluster = connect(os.environ, settings.admission.seconds / 2) if settings.kubernetes else None
+    gate = Gate(service=service, callers=callers, context=settings.context, cluster=cluster, settings=settings.admission)
+    return create_app(service, callers, settings.context, gate)
 
 
 def _snapshots(policy: str | Path, connections: Connections) -> Snapshots:

@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from msgspec import Struct
 
 from verifier import __version__
+from verifier.charts.fingerprint import Fingerprint
 from verifier.model.context import Context
 from verifier.model.decision import Decision, Outcome
 from verifier.model.reference import PinnedReference
@@ -33,11 +34,12 @@ class Key(Struct, frozen=True):
 
 
 class Answered(Struct, frozen=True):
-    """A decision with its encoded form; `ends` is when it must be made anew."""
+    """A decision with its encoded form; `ends` is when it must be made anew. `fingerprint`: for comparing release records, where they are judged."""
 
     decision: Decision
     body: bytes
     ends: datetime
+    fingerprint: Fingerprint | None = None
 
 
 def cache_key(reference: PinnedReference, context: Context, loaded: LoadedPolicy, unsafe: tuple[str, ...]) -> Key:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from verifier.model.decision import Decision, Outcome
+from verifier.operations.verdict import Verdict
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -23,6 +24,9 @@ class Metrics:
         self.refused = Counter("verifier_requests_refused", "Requests that were not judged, by status.", ["status"], registry=self.registry)
         self.policy_stale = Gauge("verifier_policy_stale", "1 while a changed policy or trust file does not load.", registry=self.registry)
         self.root_time = Gauge("verifier_trusted_root_timestamp_seconds", "Of when each trusted root is.", ["root"], registry=self.registry)
+        self.admissions = Counter("verifier_admissions", "Reviews by outcome, and what a denial does.", ["outcome", "mode"], registry=self.registry)
+        self.admission_codes = Counter("verifier_admission_codes", "Findings that are no allow, by code.", ["code"], registry=self.registry)
+        self.admission_seconds = Histogram("verifier_admission_seconds", "Time to an answer to the API server.", registry=self.registry)
         for outcome in Outcome:
             self.decisions.labels(outcome.value)
 
@@ -34,6 +38,14 @@ class Metrics:
             self.codes.labels(decision.check.code.name).inc()
         if decision.unsafe:
             self.unsafe.inc()
+
+    def count_admission(self, verdict: Verdict, mode: str, seconds: float) -> None:
+        """Count one answer of the webhook."""
+        self.admissions.labels(verdict.outcome.value, mode).inc()
+        self.admission_seconds.observe(seconds)
+        for finding in verdict.findings:
+            if finding.code is not None:
+                self.admission_codes.labels(finding.code.name).inc()
 
     def text(self) -> bytes:
         """In the exposition format."""

@@ -13,18 +13,25 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from typing import Any, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from verifier.kube.cluster import Cluster
 from verifier.model import codes
+from verifier.model.artifact import OciChart
 from verifier.model.context import Context, Request
 from verifier.model.decision import Decision
 from verifier.model.errors import FailedError, InconclusiveError
 from verifier.model.reference import PinnedReference, Reference
 from verifier.net.deadline import Deadline
+from verifier.operations.admission import admit
 from verifier.operations.connections import Connections
+from verifier.operations.records import fingerprint_for
 from verifier.operations.resolve import Pinned, resolve
+from verifier.operations.review import Review
+from verifier.operations.verdict import Judged, Verdict, World
 from verifier.operations.verification import Examined, Options, examine_pinned, judge, scheme_for, speaks_of, with_parts, without_chart
 from verifier.report.codec import encode
 from verifier.server import snapshot
@@ -32,14 +39,20 @@ from verifier.server.cache import Answered, DecisionCache, Key, cache_key, endin
 from verifier.server.metrics import Metrics
 from verifier.server.snapshot import Snapshot, Snapshots
 
+T = TypeVar("T")
+
 
 class ServiceSettings(Struct, frozen=True, kw_only=True):
-    """Times in seconds. `slots`: decisions in hand at once; `patience`: how long a caller waits for a slot."""
+    """Times in seconds. `slots`: decisions in hand at once; `patience`: how long a caller waits for a slot.
+
+    `always_pinned`: in Kubernetes no rule may let a chart pass without its digest.
+    """
 
     slots: int = 16
     seconds: float = 8.0
     patience: float = 2.0
     unsafe: tuple[str, ...] = ()
+    always_pinned: bool = False
     helm: str = "helm"
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
@@ -67,17 +80,35 @@ class DecisionService:
             self.metrics.cache_hits.inc()
             return known
         try:
-            await asyncio.wait_for(self._slots.acquire(), self._settings.patience)
-        except TimeoutError as error:
-            raise InconclusiveError(codes.OVERLOADED, f"all {self._settings.slots} slots are taken", retry_after=self._settings.patience) from error
-        loop = asyncio.get_running_loop()
-        work = loop.run_in_executor(self._threads, self._decide, request)
-        work.add_done_callback(lambda done: self._ended(done))
-        self.metrics.in_hand.inc()
-        try:
-            return await asyncio.wait_for(asyncio.shield(work), self._settings.seconds)
+            return await self.in_slot(lambda: self._decide(request, self.snapshots.current), self._settings.seconds)
         except TimeoutError:
             return self._too_late(request)
+
+    async def admit(self, review: Review, cluster: Cluster | None, context: Context, within: float) -> Verdict:
+        """The verdict in time, `within` so many seconds; raises MisuseError, or InconclusiveError `overloaded` or `timeout`."""
+        held = self.snapshots.current
+
+        def decide(reference: Reference, context: Context) -> Judged:
+            answered = self._decide(Request(reference=reference, context=context), held)
+            return Judged(decision=answered.decision, fingerprint=answered.fingerprint)
+
+        world = World(decide=decide, policy=held.loaded.policy, context=context, cluster=cluster, always_pinned=self._settings.always_pinned)
+        try:
+            return await self.in_slot(lambda: admit(review, world), within)
+        except TimeoutError as error:
+            raise InconclusiveError(codes.TIMEOUT, f"no answer within {within:g} s") from error
+
+    async def in_slot(self, work: Callable[[], T], seconds: float) -> T:
+        """What `work` returns, on a thread of ours; raises InconclusiveError `overloaded`, and TimeoutError while the thread goes on."""
+        started = time.monotonic()
+        try:
+            await asyncio.wait_for(self._slots.acquire(), min(self._settings.patience, seconds / 2))
+        except TimeoutError as error:
+            raise InconclusiveError(codes.OVERLOADED, f"all {self._settings.slots} slots are taken", retry_after=self._settings.patience) from error
+        running = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        running.add_done_callback(lambda done: self._ended(done))
+        self.metrics.in_hand.inc()
+        return await asyncio.wait_for(asyncio.shield(running), seconds - (time.monotonic() - started))
 
     async def follow(self) -> None:
         """Look for changed policy and trust files until cancelled."""
@@ -109,15 +140,14 @@ class DecisionService:
         """Answers that were made before the policy on disk stopped loading do not say so: they are others."""
         return cache_key(reference, context, held.loaded, (*self._settings.unsafe, *filter(None, (held.problem,))))
 
-    def _ended(self, done: asyncio.Future[Answered]) -> None:
+    def _ended(self, done: asyncio.Future[Any]) -> None:
         self._slots.release()
         self.metrics.in_hand.dec()
         if not done.cancelled():
             done.exception()  # one that nobody waits for any more is not a warning
 
-    def _decide(self, request: Request) -> Answered:
+    def _decide(self, request: Request, held: Snapshot) -> Answered:
         """On a thread: resolve, then answer from the cache, a flight, or anew; under one snapshot from beginning to end."""
-        held = self.snapshots.current
         started = time.monotonic()
         reference = request.reference
         assert isinstance(reference, Reference)
@@ -148,7 +178,8 @@ class DecisionService:
         if held.problem is not None:
             decision = replace(decision, warnings=(*decision.warnings, f"the newest policy does not load, so the last good one decided: {held.problem}"))
         ends = ending(decision, now)
-        answered = Answered(decision, json.dumps(encode(decision)).encode(), ends or now)
+        compared = fingerprint_for(decision) if held.loaded.policy.sources else None
+        answered = Answered(_without_bytes(decision), json.dumps(encode(decision)).encode(), ends or now, compared)
         if key is not None and ends is not None:
             self._cache.put(key, answered)
         return answered
@@ -158,3 +189,12 @@ class DecisionService:
         error = InconclusiveError(codes.TIMEOUT, f"no answer within {self._settings.seconds:g} s")
         held = self.snapshots.current
         return self._kept(None, judge(request, without_chart(error, str(request.reference)), held.loaded, options), held)
+
+
+def _without_bytes(decision: Decision) -> Decision:
+    """What is kept of a decision needs no archive: ten thousand of them would be gigabytes."""
+    match decision.artifact:
+        case OciChart():
+            return replace(decision, artifact=replace(decision.artifact, archive=b"", config=b""))
+        case _:
+            return decision

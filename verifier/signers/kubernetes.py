@@ -11,9 +11,9 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
+from verifier.kube.cluster import read_configuration
 from verifier.model.errors import first_line
 from verifier.signers.key import LocalKey, parse_signing_key
 from verifier.signers.public import PublicKey
@@ -44,28 +44,12 @@ def _fetch(keyref: str, access: Access) -> Mapping[str, Any]:
         from lightkube import Client
         from lightkube.resources.core_v1 import Secret
     with asking(keyref, Exception):  # a malformed kubeconfig is told in errors of four libraries
-        client = Client(config=_cluster(access.environment), timeout=Timeout(SECONDS, connect=CONNECT_SECONDS))
+        client = Client(config=read_configuration(access.environment), timeout=Timeout(SECONDS, connect=CONNECT_SECONDS))
         try:
             secret = client.get(Secret, name=found["secret"], namespace=found["namespace"])
         finally:
             client.close()
     return secret.data or {}
-
-
-def _cluster(environment: Mapping[str, str]) -> Any:
-    """A kubeconfig wins over the cluster around us, as in kubectl; of several files in KUBECONFIG the first that is there."""
-    from lightkube import KubeConfig
-    from lightkube.config.models import User
-
-    home = Path(environment.get("HOME") or "/") / ".kube" / "config"
-    files = [Path(text) for text in (environment.get("KUBECONFIG") or str(home)).split(":") if text]
-    named = next((path for path in files if path.is_file()), None)
-    if named is None and not environment.get("KUBECONFIG"):
-        return KubeConfig.from_service_account()
-    found = KubeConfig.from_file(named or files[0]).get()
-    assert found is not None
-    # Without TLS no credential is sent, as in kubectl: only a proxy on this machine answers then.
-    return found._replace(user=User()) if found.cluster.server.startswith("http://") else found
 
 
 def _value(data: Mapping[str, Any], name: str, where: str) -> bytes:

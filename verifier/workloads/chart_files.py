@@ -10,7 +10,7 @@ from typing import Any
 
 from verifier.formats.loose import get, items, text
 from verifier.model.reference import SCHEME
-from verifier.workloads.use import ChartUse, Document, from_repository, pinned, unverifiable
+from verifier.workloads.use import ChartUse, Document, Named, from_repository, pinned, unverifiable
 
 _HELMFILE_KEYS = ("releases", "helmfiles", "bases")
 _KUSTOMIZE_KEYS = ("helmCharts", "helmChartInflationGenerator")
@@ -90,7 +90,7 @@ def of_list(place: str, lines: str) -> Iterator[ChartUse]:
             if written.startswith(SCHEME):
                 yield pinned(f"{place}:{number}", written, "")
             else:
-                yield ChartUse(place=f"{place}:{number}", reference=written)
+                yield Named(place=f"{place}:{number}", reference=written)
 
 
 def _version(value: Any) -> str:

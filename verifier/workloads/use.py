@@ -2,24 +2,70 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from verifier.charts.version import parse_version
+from verifier.model import codes
+from verifier.model.codes import Code
 from verifier.model.digest import parse_digest
 from verifier.model.errors import MisuseError
 from verifier.model.reference import SCHEME, is_tag, parse_oci
 
 _VERIFIED = "verified+oci://"
+_TEMPLATES = ("{{", "${")
 
 
-class ChartUse(Struct, frozen=True, kw_only=True):
-    """`place` is the file and the path in it; exactly one of `reference` (to be parsed) and `problem` is set."""
+class Pin(Struct, frozen=True, kw_only=True):
+    """Where in an object a digest is written so that its controller obeys it: the digest alone, or as part of the whole reference.
+
+    `beside` is written there, too: the fields that must not contradict the digest any more, with their new values (None removes one).
+    """
+
+    path: tuple[str | int, ...]
+    whole: bool = False
+    beside: tuple[tuple[tuple[str | int, ...], str | None], ...] = ()
+
+
+class Named(Struct, frozen=True, kw_only=True):
+    """A chart by a reference that is still to be parsed. Without `pin`, `unpinnable` says why no digest can be written.
+
+    `namespace` is where the object lies that installs it, if that is not the object that was given. `made_later`: another object will name
+    it, and that is where a digest is demanded.
+    """
 
     place: str
-    reference: str | None = None
-    problem: str | None = None
+    reference: str
+    pin: Pin | None = None
+    unpinnable: str = ""
+    namespace: str | None = None
+    made_later: bool = False
+
+
+class Inline(Struct, frozen=True, kw_only=True):
+    """A chart whose archive is part of the object."""
+
+    place: str
+    archive: bytes
+
+
+class Unverifiable(Struct, frozen=True, kw_only=True):
+    """A chart that nobody can verify as it is named. `deferred`: the object makes others, which are judged themselves.
+
+    `git`: it lies in a repository of source code, where it may be a chart or not.
+    """
+
+    place: str
+    problem: str
+    code: Code = codes.CHART_UNVERIFIABLE
+    deferred: bool = False
+    git: bool = False
+
+
+ChartUse = Named | Inline | Unverifiable
 
 
 class Document(Struct, frozen=True, kw_only=True):
@@ -29,9 +75,30 @@ class Document(Struct, frozen=True, kw_only=True):
     value: Any
 
 
-def unverifiable(place: str, problem: str) -> ChartUse:
+def unverifiable(place: str, problem: str) -> Unverifiable:
     """A chart that nobody can verify as it is named."""
-    return ChartUse(place=place, problem=problem)
+    return Unverifiable(place=place, problem=problem)
+
+
+def pinnable(use: ChartUse, *path: str | int, whole: bool = False, beside: Mapping[tuple[str | int, ...], str | None] | None = None) -> ChartUse:
+    """The use, with the place for its digest."""
+    return replace(use, pin=Pin(path=path, whole=whole, beside=tuple((beside or {}).items()))) if isinstance(use, Named) else use
+
+
+def unpinnable(use: ChartUse, why: str) -> ChartUse:
+    """The use, with the reason why its controller obeys no digest."""
+    return replace(use, unpinnable=why) if isinstance(use, Named) else use
+
+
+def only(place: str, stanza: Mapping[str, Any], known: frozenset[str]) -> Iterator[Unverifiable]:
+    """A finding for each field that we do not know among those that name a chart: it could name another."""
+    for key in sorted(str(key) for key in stanza if key not in known):
+        yield unverifiable(f"{place}.{key[:60]}", f"an unknown field {key[:60]!r}, which may say which chart is meant")
+
+
+def is_template(text: str) -> bool:
+    """Whether somebody else fills it in later."""
+    return any(mark in text for mark in _TEMPLATES)
 
 
 def from_repository(place: str, repository: str, name: str, version: str) -> ChartUse:
@@ -46,19 +113,41 @@ def from_repository(place: str, repository: str, name: str, version: str) -> Cha
     return pinned(place, f"{where}/{name}" if name else where, version)
 
 
+def from_helm(place: str, chart: str, repository: str, version: str) -> ChartUse:
+    """A chart as it is handed to Helm: `chart` is a name in `repository`, or says by itself where it lies."""
+    if chart.startswith(SCHEME):
+        return pinned(place, chart, version)
+    if "://" in chart:
+        return unverifiable(place, f"the chart comes from {chart[:200]!r}; only charts in OCI registries can be verified")
+    if not repository:
+        return unverifiable(place, f"the chart {chart[:200]!r} is a path or an alias, of which nobody else knows what it means")
+    return from_repository(place, repository, chart, version)
+
+
 def pinned(place: str, repository: str, version: str, digest: str = "") -> ChartUse:
-    """A chart by its own oci:// URL, with a version, a digest, or both; a range means another chart tomorrow."""
+    """A chart by its own oci:// URL, with a version, a digest, or both; a range means another chart tomorrow.
+
+    A version may be a digest, as some controllers have it.
+    """
     for text in (repository, version, digest):
-        if "{{" in text or "${" in text:
+        if is_template(text):
             return unverifiable(place, f"{text[:200]!r} is a template; render the file first")
+    if not digest and _is_digest(version):
+        version, digest = "", version
     if digest and not _is_digest(digest):
         return unverifiable(place, f"{digest[:80]!r} is not a digest")
     if not version and not digest and not _says_which(repository):
         return unverifiable(place, f"{repository[:200]} names no version")
     if version and parse_version(version) is None and not is_tag(version.replace("+", "_")):
         return unverifiable(place, f"{repository[:200]} in version {version[:60]!r}, which is not one version: it may mean another chart tomorrow")
+    return Named(place=place, reference=_joined(repository, version, digest))
+
+
+def _joined(repository: str, version: str, digest: str) -> str:
+    """A repository that carries a digest already gets its version before it."""
+    bare, at, own = repository.partition("@")
     tag = f":{version}" if version else ""
-    return ChartUse(place=place, reference=f"{repository}{tag}{f'@{digest}' if digest else ''}")
+    return f"{bare}{tag}{at}{own}{f'@{digest}' if digest else ''}"
 
 
 def _says_which(repository: str) -> bool:

@@ -7,6 +7,7 @@ import pytest
 from verifier.model import limits
 from verifier.model.errors import MisuseError
 from verifier.workloads.files import charts_in
+from verifier.workloads.use import Named, Unverifiable
 
 DIGEST = "sha256:" + "a" * 64
 HELMFILE = """\
@@ -100,8 +101,7 @@ spec: {{}}
 def named(text: str, name: str = "f.yaml", lock: dict[str, str] | None = None) -> tuple[list[str], list[str]]:
     """References, and problems."""
     uses = charts_in({name: text.encode()}, {name: lock or {}})
-    assert all((use.reference is None) != (use.problem is None) for use in uses)
-    return [use.reference for use in uses if use.reference], [use.problem for use in uses if use.problem]
+    return [use.reference for use in uses if isinstance(use, Named)], [use.problem for use in uses if isinstance(use, Unverifiable)]
 
 
 def test_a_chart_s_dependencies_by_its_lock() -> None:
@@ -161,9 +161,10 @@ def test_flux_joined_over_documents() -> None:
 def test_flux_joined_over_files() -> None:
     source, release = FLUX.split("---\n")[:2]
     uses = charts_in({"sources.yaml": source.encode(), "release.yaml": release.encode()}, {})
-    assert [use.reference for use in uses] == ["oci://reg.test/charts/web:1.4.2"]
-    alone = charts_in({"release.yaml": release.encode()}, {})
-    assert "in none of the files" in str(alone[0].problem)
+    assert [use.reference for use in uses if isinstance(use, Named)] == ["oci://reg.test/charts/web:1.4.2"]
+    (alone,) = charts_in({"release.yaml": release.encode()}, {})
+    assert isinstance(alone, Unverifiable)
+    assert (alone.code.name, "in none of the files" in alone.problem) == ("origin-missing", True)
 
 
 def test_an_oci_repository_of_charts_alone() -> None:

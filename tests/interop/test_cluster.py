@@ -1,0 +1,326 @@
+"""The gate in a real cluster: kube-apiserver with etcd, Flux' own CRDs, real Helm; each allowed and denied."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import gzip
+import json
+import ssl
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+
+from tests.interop.conftest import Peer, program
+from tests.peers import SHARE
+from tests.support.charts import archive
+from tests.support.cluster import Kubernetes, kubernetes
+from tests.support.servers import free_port, start, stop
+from tests.support.signers import pair
+from tests.support.world import connect, publish, sign
+from verifier.model.digest import Digest
+from verifier.operations.webhooks import Endpoint, validating
+from verifier.registry.app import RegistryApp
+from verifier.registry.running import running
+from verifier.registry.store import RegistryStore
+from verifier.signers.public import public_pem
+
+POLICY = """\
+apiVersion: verifier/v1
+kind: ChartPolicy
+metadata: {{name: cluster}}
+trust:
+  ci: {{key: {{file: ci.pub}}}}
+sources:
+  - repositories: ["oci://{host}/acme"]
+rules:
+  - name: ours
+    charts: ["oci://{host}/acme/*"]
+    require: {{signed: {{by: ci}}}}
+"""
+
+
+TEMPLATE = b"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: {{ .Release.Name }}}\ndata: {a: {{ .Values.a | quote }}}\n"
+VALUES = b"""\
+a: 1
+b: {c: yes, d: 0777, e: 1.0, f: 2001-01-01, g: null, h: [1, x, null], i: 12345678901234567, j: 0o17, k: 1:30, l: on, o: .5, p: 1_000, q: ~}
+c: {r: 0x1F, t: 1e3, u: +1, v: 0b11, w: 1., x: !!binary aGk=, y: 12345678901234567890, z: -0, aa: &x {q: 1}, bb: {<<: *x, r: 2}}
+n: 1e3
+1: 3
+1.5: 4
+no: 5
+"""
+
+
+@dataclass
+class Gate:
+    """A cluster with the webhook in force, and a registry."""
+
+    kubernetes: Kubernetes
+    host: str
+    work: Path
+
+    def chart(self, name: str, *, signed: bool = True, version: str = "1.0.0", files: dict[str, bytes] | None = None) -> Digest:
+        connections = connect()
+        data = archive(name, version, files or {"templates/c.yaml": b"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: {{ .Release.Name }}}\n"})
+        (self.work / f"{name}-{version}.tgz").write_bytes(data)
+        digest = publish(connections, self.host, data, name=f"acme/{name}", tag=version)
+        if signed:
+            sign(connections, self.host, digest, pair(), name=f"acme/{name}")
+        return digest
+
+
+@pytest.fixture(scope="module")
+def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
+    programs = [program(name) for name in ("etcd-3.6.5", "kube-apiserver-1.36.3", "kubectl-1.37")]
+    work = tmp_path_factory.mktemp("cluster")
+    with contextlib.ExitStack() as stack:
+        cluster = stack.enter_context(kubernetes(work, *programs))
+        host = stack.enter_context(_registry(work))
+        for folder in ("source-controller", "helm-controller"):
+            for file in sorted((SHARE / folder).glob("*.yaml")):
+                cluster.kubectl("apply", "--server-side", "-f", file)
+        stack.enter_context(_served(cluster, host, work))
+        yield Gate(cluster, host, work)
+
+
+@contextlib.contextmanager
+def _registry(work: Path) -> Iterator[str]:
+    store = RegistryStore(work / "registry")
+    store.prepare()
+    with running(RegistryApp(store)) as host:
+        yield host
+
+
+@contextlib.contextmanager
+def _served(cluster: Kubernetes, host: str, work: Path) -> Iterator[None]:
+    """`verifier serve` as a webhook that only the API server may call."""
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1")
+    issued.private_key_pem.write_to_path(str(work / "hook.key"))
+    (work / "hook.pem").write_bytes(b"".join(item.bytes() for item in issued.cert_chain_pems))
+    (work / "ci.pub").write_bytes(public_pem(pair().public))
+    (work / "policy.yaml").write_text(POLICY.format(host=host))
+    port, api = free_port(), free_port()
+    listen = ("--listen", f"127.0.0.1:{api}", "--webhook-listen", f"127.0.0.1:{port}", "--client-ca", work / "client-ca.pem")
+    words = ("--policy", work / "policy.yaml", "--admission", "enforce", "--allow-host", host, "--kubernetes", "--cluster", "test")
+    command = ["env", f"KUBECONFIG={cluster.kubeconfig}", sys.executable, "-m", "verifier", "serve", *listen, *words]
+    process = start(
+        [*command, "--tls-cert", work / "hook.pem", "--tls-key", work / "hook.key"], f"https://127.0.0.1:{api}/healthz", work, ca=_pem(authority, work)
+    )
+    try:
+        configuration = validating(Endpoint(authority=authority.cert_pem.bytes(), url=f"https://127.0.0.1:{port}"), "helm-verifier")
+        cluster.apply(configuration)
+        yield
+    finally:
+        stop(process)
+
+
+def _pem(authority: trustme.CA, work: Path) -> Path:
+    authority.cert_pem.write_to_path(str(work / "hook-ca.pem"))
+    return work / "hook-ca.pem"
+
+
+def oci_repository(gate: Gate, name: str, chart: str, **ref: str) -> dict[str, Any]:
+    selector = {"mediaType": "application/vnd.cncf.helm.chart.content.v1.tar+gzip", "operation": "copy"}
+    spec = {"url": f"oci://{gate.host}/acme/{chart}", "interval": "1h", "insecure": True, "layerSelector": selector, "ref": ref}
+    return {"apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "OCIRepository", "metadata": {"name": name, "namespace": "default"}, "spec": spec}
+
+
+def refused(done: subprocess.CompletedProcess[str], code: str) -> None:
+    assert done.returncode != 0, done.stdout
+    assert f"[{code}]" in done.stderr, done.stderr
+
+
+def test_flux_oci_repository(gate: Gate) -> None:
+    good, bad = gate.chart("web"), gate.chart("evil", signed=False)
+    gate.kubernetes.apply(oci_repository(gate, "web", "web", digest=str(good)))
+    refused(gate.kubernetes.apply(oci_repository(gate, "evil", "evil", digest=str(bad)), check=False), "unsigned")
+    refused(gate.kubernetes.apply(oci_repository(gate, "tagged", "web", tag="1.0.0"), check=False), "unpinned")
+
+
+def release(gate: Gate, helm: Peer, *words: object, check: bool = True, driver: str = "secret") -> subprocess.CompletedProcess[bytes]:
+    return helm(*words, "--kubeconfig", gate.kubernetes.kubeconfig, "-n", "default", check=check, HELM_DRIVER=driver)
+
+
+@pytest.fixture(params=["helm-3.17.3", "helm-3.21.4", "helm-4.1.4", "helm-4.3.1"])
+def helm(request: pytest.FixtureRequest, tmp_path: Path) -> Peer:
+    return Peer(program(request.param), tmp_path)
+
+
+def helm_refused(done: subprocess.CompletedProcess[bytes], code: str) -> None:
+    assert done.returncode != 0, done.stdout
+    assert f"[{code}]".encode() in done.stderr, done.stderr.decode()
+
+
+@pytest.mark.parametrize("driver", ["secret", "configmap"])
+def test_helm_s_own_releases(gate: Gate, helm: Peer, driver: str) -> None:
+    """Install, upgrade with values, roll back and uninstall what is signed; nothing of what is not signed gets in."""
+    gate.chart("shop", files={"templates/c.yaml": TEMPLATE, "values.yaml": VALUES, "README.md": b"x", "crds/README": b"", "values.schema.json": b"{}"})
+    gate.chart("shop", files={"templates/c.yaml": TEMPLATE + b"# 2\n", "values.yaml": VALUES}, version="1.1.0")
+    gate.chart("unsigned", signed=False, files={"templates/c.yaml": TEMPLATE})
+    old, new = gate.work / "shop-1.0.0.tgz", gate.work / "shop-1.1.0.tgz"
+    name = f"shop-{driver}"
+    release(gate, helm, "install", name, old, driver=driver)
+    assert gate.kubernetes.kubectl("get", "configmap", name, check=False).returncode == 0
+    release(gate, helm, "upgrade", name, new, "--set", "a=2,b.c=x", driver=driver)
+    release(gate, helm, "upgrade", name, new, "--reset-then-reuse-values", "--set", "n=1e3", driver=driver)
+    reused = release(gate, helm, "upgrade", name, new, "--reuse-values", check=False, driver=driver)
+    helm_refused(reused, "record-values")  # it puts the old values where the chart's own were
+    release(gate, helm, "rollback", name, "1", driver=driver)
+    helm_refused(release(gate, helm, "install", "bad", gate.work / "unsigned-1.0.0.tgz", check=False, driver=driver), "unsigned")
+    assert gate.kubernetes.kubectl("get", "configmap", "bad", check=False).returncode != 0, "nothing of it was installed"
+    release(gate, helm, "uninstall", name, driver=driver)
+
+
+def test_a_chart_that_was_changed_after_it_was_signed(gate: Gate, helm: Peer) -> None:
+    gate.chart("till", files={"templates/c.yaml": TEMPLATE, "values.yaml": VALUES})
+    cases = {
+        "record-mismatch": {"templates/c.yaml": TEMPLATE + b"# changed\n", "values.yaml": VALUES},
+        "record-values": {"templates/c.yaml": TEMPLATE, "values.yaml": b"a: 3\n"},
+    }
+    for code, files in cases.items():
+        changed = gate.work / f"changed-{code}.tgz"
+        changed.write_bytes(archive("till", "1.0.0", files))
+        helm_refused(release(gate, helm, "install", "till", changed, check=False), code)
+    added = gate.work / "added.tgz"
+    added.write_bytes(archive("till", "1.0.0", {"templates/c.yaml": TEMPLATE, "values.yaml": VALUES, "templates/d.yaml": TEMPLATE}))
+    helm_refused(release(gate, helm, "install", "till", added, check=False), "record-mismatch")
+    other = gate.work / "other.tgz"
+    other.write_bytes(archive("nowhere", "1.0.0", {"templates/c.yaml": TEMPLATE}))
+    helm_refused(release(gate, helm, "install", "nowhere", other, check=False), "no-source")
+    parent = archive(
+        "till", "1.0.0", {"templates/c.yaml": TEMPLATE, "values.yaml": VALUES, "charts/inner/Chart.yaml": b"apiVersion: v2\nname: inner\nversion: 1.0.0\n"}
+    )
+    (gate.work / "parent.tgz").write_bytes(parent)
+    done = release(gate, helm, "install", "till", gate.work / "parent.tgz", check=False)
+    # A record says nothing of charts inside: this one looks like the verified chart, and its values betray it, or nothing does.
+    assert done.returncode == 0 or b"record-values" in done.stderr, done.stderr.decode()
+    release(gate, helm, "uninstall", "till", check=False)
+
+
+def test_whatever_pretends_to_be_a_record(gate: Gate) -> None:
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": "default"}, "stringData": {"release": "x"}}
+    gate.kubernetes.apply({**secret, "metadata": {"name": "plain", "namespace": "default"}})
+    for metadata, kind in (({"name": "sh.helm.release.v1.x.v1"}, ""), ({"name": "y", "labels": {"owner": "helm"}}, ""), ({"name": "z"}, "helm.sh/release.v1")):
+        value = {**secret, "metadata": {"namespace": "default", **metadata}, **({"type": kind} if kind else {})}
+        refused(gate.kubernetes.apply(value, check=False), "record-invalid")
+    labelled = gate.kubernetes.kubectl("label", "secret", "plain", "owner=helm", check=False)
+    refused(labelled, "record-invalid")
+
+
+def test_a_record_never_changes(gate: Gate, tmp_path: Path) -> None:
+    helm = Peer(program("helm-4.3.1"), tmp_path)
+    gate.chart("fixed", files={"templates/c.yaml": TEMPLATE, "values.yaml": VALUES})
+    release(gate, helm, "install", "fixed", gate.work / "fixed-1.0.0.tgz")
+    name = "sh.helm.release.v1.fixed.v1"
+    secret = gate.kubernetes.get("secret", name)
+    gate.kubernetes.kubectl("label", "secret", name, "team=x")
+    value = json.loads(gzip.decompress(base64.b64decode(base64.b64decode(secret["data"]["release"]))))
+    for part in ("manifest", "chart", "config", "version"):
+        changed = {
+            **value,
+            part: {"metadata": {"name": "a", "version": "1"}} if part == "chart" else {"x": 1} if part == "config" else 9 if part == "version" else "x",
+        }
+        packed = base64.b64encode(base64.b64encode(gzip.compress(json.dumps(changed).encode()))).decode()
+        refused(gate.kubernetes.kubectl("patch", "secret", name, "-p", json.dumps({"data": {"release": packed}}), check=False), "record-frozen")
+    gone = gate.kubernetes.kubectl("label", "secret", name, "owner-", check=False)
+    assert gone.returncode == 0, "the label alone makes no record, nor unmakes it"
+    release(gate, helm, "uninstall", "fixed", check=False)
+
+
+def flux_release(name: str, **spec: Any) -> dict[str, Any]:
+    metadata = {"name": name, "namespace": "default"}
+    return {"apiVersion": "helm.toolkit.fluxcd.io/v2", "kind": "HelmRelease", "metadata": metadata, "spec": {"interval": "1h", **spec}}
+
+
+def helm_repository(gate: Gate, name: str, path: str = "acme") -> dict[str, Any]:
+    spec = {"type": "oci", "url": f"oci://{gate.host}/{path}", "interval": "1h", "insecure": True}
+    return {"apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "HelmRepository", "metadata": {"name": name, "namespace": "default"}, "spec": spec}
+
+
+def test_flux_releases_are_joined_with_their_sources(gate: Gate) -> None:
+    good = gate.chart("joined")
+    gate.kubernetes.apply(oci_repository(gate, "joined", "joined", digest=str(good)))
+    gate.kubernetes.apply(flux_release("joined", chartRef={"kind": "OCIRepository", "name": "joined"}))
+    refused(gate.kubernetes.apply(flux_release("lost", chartRef={"kind": "OCIRepository", "name": "not-there"}), check=False), "origin-missing")
+    gate.kubernetes.apply(helm_repository(gate, "ours"))
+    chart = {"spec": {"chart": "joined", "version": "1.0.0", "sourceRef": {"kind": "HelmRepository", "name": "ours"}}}
+    refused(gate.kubernetes.apply(flux_release("classic", chart=chart), check=False), "unpinned")
+    git = {"spec": {"chart": "./x", "sourceRef": {"kind": "GitRepository", "name": "g"}}}
+    refused(gate.kubernetes.apply(flux_release("git", chart=git), check=False), "chart-unverifiable")
+
+
+def test_a_source_that_changes_later_is_judged_with_what_takes_from_it(gate: Gate) -> None:
+    good = gate.chart("moving")
+    bad = gate.chart("moved", signed=False)
+    manifests = oci_repository(gate, "shared", "moving", digest=str(good))
+    del manifests["spec"]["layerSelector"]
+    gate.kubernetes.apply(manifests)
+    gate.kubernetes.apply(flux_release("takes", chartRef={"kind": "OCIRepository", "name": "shared"}))
+    changed = {**manifests, "spec": {**manifests["spec"], "url": f"oci://{gate.host}/acme/moved", "ref": {"digest": str(bad)}}}
+    refused(gate.kubernetes.apply(changed, check=False), "unsigned")
+    gate.kubernetes.kubectl("delete", "helmrelease", "takes")
+    gate.kubernetes.apply(changed)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("apply", "--server-side", "--force-conflicts"),
+        ("replace",),
+        ("apply", "--dry-run=server"),
+    ],
+    ids=" ".join,
+)
+def test_no_verb_gets_round_it(gate: Gate, words: tuple[str, ...]) -> None:
+    good, bad = gate.chart("verbs"), gate.chart("bad-verbs", signed=False)
+    gate.kubernetes.apply(oci_repository(gate, "verbs", "verbs", digest=str(good)))
+    value = json.dumps(oci_repository(gate, "verbs", "bad-verbs", digest=str(bad)))
+    refused(gate.kubernetes.kubectl(*words, "-f", "-", stdin=value, check=False), "unsigned")
+    refused(
+        gate.kubernetes.kubectl("patch", "ocirepository", "verbs", "--type=merge", "-p", json.dumps({"spec": json.loads(value)["spec"]}), check=False),
+        "unsigned",
+    )
+
+
+def test_a_tag_that_moved_is_seen_by_an_update_of_metadata(gate: Gate) -> None:
+    good = gate.chart("later")
+    gate.kubernetes.apply(oci_repository(gate, "later", "later", digest=str(good)))
+    (gate.work / "policy.yaml").write_text(POLICY.format(host=gate.host) + f"deny: [{{digest: '{good}'}}]\n")
+    try:
+        for number in range(60):
+            done = gate.kubernetes.kubectl("label", "ocirepository", "later", f"a=b{number}", "--overwrite", check=False)
+            if done.returncode:
+                break
+            time.sleep(0.1)
+        refused(done, "deny-listed")
+    finally:
+        (gate.work / "policy.yaml").write_text(POLICY.format(host=gate.host))
+
+
+def test_what_is_being_deleted_loses_its_finalizers_and_nothing_else(gate: Gate) -> None:
+    good, bad = gate.chart("ending"), gate.chart("bad-ending", signed=False)
+    value = oci_repository(gate, "ending", "ending", digest=str(good))
+    value["metadata"]["finalizers"] = ["test.example/hold"]
+    gate.kubernetes.apply(value)
+    gate.kubernetes.kubectl("delete", "ocirepository", "ending", "--wait=false")
+    patch = {"spec": oci_repository(gate, "ending", "bad-ending", digest=str(bad))["spec"]}
+    refused(gate.kubernetes.kubectl("patch", "ocirepository", "ending", "--type=merge", "-p", json.dumps(patch), check=False), "unsigned")
+    gate.kubernetes.kubectl("patch", "ocirepository", "ending", "--type=merge", "-p", '{"metadata": {"finalizers": null}}')
+    assert gate.kubernetes.kubectl("get", "ocirepository", "ending", check=False).returncode != 0
+
+
+def test_the_webhook_s_address_answers_the_api_server_only(gate: Gate) -> None:
+    url = gate.kubernetes.get("validatingwebhookconfiguration", "helm-verifier")["webhooks"][0]["clientConfig"]["url"]
+    context = ssl.create_default_context(cafile=gate.work / "hook-ca.pem")
+    with pytest.raises((ssl.SSLError, OSError)):
+        urllib.request.urlopen(urllib.request.Request(url, data=b"{}"), timeout=5, context=context)

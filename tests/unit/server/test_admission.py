@@ -1,0 +1,154 @@
+"""The webhook over HTTP: the answer's form, in time, to whom, and what a denial does in each mode (threats T-15, T-22, T-23)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from tests.simulators.registry import Switches, simulated
+from tests.support.charts import archive
+from tests.support.reviews import ListedCluster, an_object, oci_repository, review
+from tests.support.signers import pair
+from tests.support.world import connect, key_policy, publish, sign
+from tests.unit.registry.test_registry import Client
+from verifier.model.context import Context
+from verifier.operations.policies import LoadedPolicy
+from verifier.registry.running import running
+from verifier.server import service as serving_room
+from verifier.server.admission import AdmissionSettings, Gate, seconds_for
+from verifier.server.app import create_app
+from verifier.server.callers import Caller, Callers
+from verifier.server.listeners import WebhookOnly
+from verifier.server.metrics import Metrics
+from verifier.server.service import DecisionService, ServiceSettings
+from verifier.server.snapshot import Snapshots
+
+
+class Webhook(Client):
+    def ask(self, asked: Any, query: str = "", **headers: str) -> Any:
+        status, _, data = self("POST", f"/admission/validate{query}", json.dumps(asked).encode(), Content_Type="application/json", **headers)
+        assert status == 200, data
+        answered = json.loads(data)
+        assert (answered["apiVersion"], answered["kind"], answered["response"]["uid"]) == ("admission.k8s.io/v1", "AdmissionReview", asked["request"]["uid"])
+        return answered["response"]
+
+
+@contextmanager
+def serving(loaded: LoadedPolicy, mode: str = "enforce", callers: Callers | None = None, only: bool | None = None, **settings: Any) -> Iterator[Webhook]:
+    service = DecisionService(Snapshots(lambda: loaded), connect(), Metrics(), ServiceSettings(**settings))
+    own, who = Context(cluster="test", asserted_by="server"), callers or Callers()
+    gate = Gate(service=service, callers=who, context=own, cluster=ListedCluster(), settings=AdmissionSettings(seconds=5.0, mode=mode))
+    app: Any = create_app(service, who, own, gate)
+    with running(WebhookOnly(app, authenticated=only) if only is not None else app) as host:
+        yield Webhook(host)
+
+
+def release(registry: str, by: str | None = "ci") -> str:
+    connections = connect()
+    digest = publish(connections, registry, archive())
+    if by is not None:
+        sign(connections, registry, digest, pair(by))
+    return str(digest)
+
+
+def test_allowed_and_denied(registry: str) -> None:
+    digest = release(registry)
+    with serving(key_policy(registry, pair())) as webhook:
+        good = webhook.ask(review(oci_repository(f"oci://{registry}/acme/web", digest=digest)))
+        assert (good["allowed"], "status" in good) == (True, False)
+        notes = good["auditAnnotations"]
+        assert (notes["outcome"], notes["mode"], digest in notes["charts"], notes["decisions"].count("-")) == ("allowed", "enforce", True, 4)
+        bad = webhook.ask(review(oci_repository(f"oci://{registry}/acme/web", tag="1.4.2")))
+        assert (bad["allowed"], bad["status"]["code"], bad["auditAnnotations"]["codes"]) == (False, 403, "unpinned")
+        assert bad["status"]["message"].startswith("verifier: OCIRepository apps/x\n  spec.ref: oci://")
+        assert "[unpinned]\n  next: Write the digest" in bad["status"]["message"]
+        missing = webhook.ask(review(oci_repository(f"oci://{registry}/acme/none", digest=digest)))
+        assert (missing["allowed"], missing["status"]["code"]) == (False, 503)
+        text = webhook("GET", "/metrics")[2].decode()
+        assert 'verifier_admissions_total{mode="enforce",outcome="denied"} 1.0' in text
+        assert 'verifier_admission_codes_total{code="unpinned"} 1.0' in text
+
+
+@pytest.mark.parametrize("mode", ["warn", "audit"])
+def test_a_denial_that_does_not_deny(registry: str, mode: str) -> None:
+    with serving(key_policy(registry, pair()), mode) as webhook:
+        answered = webhook.ask(review(oci_repository(f"oci://{registry}/acme/web", digest=release(registry, by=None))))
+        assert (answered["allowed"], answered["auditAnnotations"]["outcome"], answered["auditAnnotations"]["mode"]) == (True, "denied", mode)
+        assert any("would deny" in warning for warning in answered.get("warnings", [])) is (mode == "warn")
+
+
+def test_a_rule_s_leniency_and_warnings_are_told(registry: str) -> None:
+    release(registry)
+    with serving(key_policy(registry, pair(), rule="    unsafe_allow_unpinned: true\n")) as webhook:
+        answered = webhook.ask(review(oci_repository(f"oci://{registry}/acme/web", tag="1.4.2")))
+        assert (answered["allowed"], "unsafe_allow_unpinned" in answered["warnings"][0]) == (True, True)
+
+
+def test_names_are_escaped_and_bounded(registry: str) -> None:
+    with serving(key_policy(registry, pair())) as webhook:
+        value = oci_repository("oci://reg.test/\x1b[31m\n<b>" + "x" * 5000, tag="1.4.2")
+        value["metadata"]["name"] = "a\x1b[31m\nb"
+        answered = webhook.ask(review(value))
+        message = answered["status"]["message"]
+        assert (answered["allowed"], "\x1b" in message, "a\nb" in message, len(message) < 4000) == (False, False, False, True)
+
+
+def test_an_answer_in_time_while_the_registry_hangs() -> None:
+    with simulated(Switches(drip="/manifests/")) as slow, serving(key_policy(slow.host, pair()), slots=1, patience=0.2) as webhook:
+        asked = review(oci_repository(f"oci://{slow.host}/acme/web", tag="1.4.2"))
+        late = webhook.ask(asked, "?timeout=2s")
+        assert (late["allowed"], late["auditAnnotations"]["codes"], late["status"]["code"]) == (False, "timeout", 503)
+        full = webhook.ask(asked, "?timeout=2s")
+        assert (full["allowed"], full["auditAnnotations"]["codes"]) == (False, "overloaded"), "the thread that was given up keeps its slot"
+
+
+def test_how_long_an_answer_may_take() -> None:
+    assert [seconds_for(text, 8.0) for text in ("10s", "5s", "1m30s", "1s", "", "x", "30")] == [8.0, 4.0, 8.0, 0.5, 8.0, 8.0, 8.0]
+
+
+def test_a_fault_of_ours_denies(registry: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> object:
+        raise RuntimeError("secret detail")
+
+    monkeypatch.setattr(serving_room, "admit", broken)
+    with serving(key_policy(registry, pair())) as webhook:
+        answered = webhook.ask(review(oci_repository("oci://reg.test/web", tag="1.4.2")))
+        assert (answered["allowed"], answered["auditAnnotations"]["codes"], "secret" in str(answered)) == (False, "internal", False)
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"kind": "AdmissionReview"}'])
+def test_what_is_no_review_is_misuse(registry: str, body: bytes) -> None:
+    with serving(key_policy(registry, pair())) as webhook:
+        status, _, data = webhook("POST", "/admission/validate", body, Content_Type="application/json")
+        assert (status, json.loads(data)["title"]) == (422, "review-invalid")
+
+
+def test_a_review_may_be_large_and_not_endless(registry: str) -> None:
+    with serving(key_policy(registry, pair())) as webhook:
+        assert webhook.ask(review(an_object("v1", "Secret", data={"x": "a" * 3_000_000})))["allowed"]
+        assert webhook("POST", "/admission/validate", b" " * (8 * 1024 * 1024 + 1))[0] == 413
+        assert webhook("POST", "/v1/verify", b" " * 100_000)[0] == 413
+
+
+def test_who_may_ask(registry: str) -> None:
+    token = "token-of-the-api-server"
+    callers = Callers((Caller(name="api", token_sha256=hashlib.sha256(token.encode()).hexdigest()),))
+    asked = review(oci_repository("oci://reg.test/web", tag="1.4.2"))
+    with serving(key_policy(registry, pair()), callers=callers) as webhook:
+        status, _, data = webhook("POST", "/admission/validate", json.dumps(asked).encode())
+        assert (status, json.loads(data)["title"]) == (401, "unauthenticated")
+        assert webhook.ask(asked, Authorization=f"Bearer {token}")["allowed"] is False
+    with serving(key_policy(registry, pair()), callers=callers, only=True) as webhook:
+        assert webhook.ask(asked)["allowed"] is False, "the listener has seen a certificate"
+    with serving(key_policy(registry, pair()), callers=callers, only=False) as webhook:
+        assert webhook("POST", "/admission/validate", json.dumps(asked).encode())[0] == 401
+
+
+def test_the_webhook_s_own_address_answers_nothing_else(registry: str) -> None:
+    with serving(key_policy(registry, pair()), only=True) as webhook:
+        assert [webhook("GET", path)[0] for path in ("/healthz", "/readyz", "/metrics", "/openapi.json", "/v1/verify")] == [200, 200, 404, 404, 404]

@@ -1,0 +1,143 @@
+"""Looking objects up in a cluster. The only room that knows lightkube, an extra of the package.
+
+What is not there is None; what could not be looked up is an error, never "not there" (threats: CVE-2025-46342).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from verifier.model import codes
+from verifier.model.errors import InconclusiveError, MisuseError, first_line
+
+_RENEW_SECONDS = 600.0  # the token of a service account is renewed in its file; a client reads it once
+_CONNECT_SECONDS = 3.0
+# Plural, and the versions of the API that may be served, newest first.
+_RESOURCES: Mapping[tuple[str, str], tuple[str, tuple[str, ...]]] = {
+    ("source.toolkit.fluxcd.io", "HelmRepository"): ("helmrepositories", ("v1", "v1beta2", "v1beta1")),
+    ("source.toolkit.fluxcd.io", "HelmChart"): ("helmcharts", ("v1", "v1beta2", "v1beta1")),
+    ("source.toolkit.fluxcd.io", "OCIRepository"): ("ocirepositories", ("v1", "v1beta2")),
+    ("helm.toolkit.fluxcd.io", "HelmRelease"): ("helmreleases", ("v2", "v2beta2", "v2beta1")),
+    ("apps.open-cluster-management.io", "Channel"): ("channels", ("v1",)),
+    ("apps.open-cluster-management.io", "Subscription"): ("subscriptions", ("v1",)),
+}
+_Call = Callable[[Any, type], Any]
+
+
+class Cluster:
+    """One cluster's API; safe to share between threads."""
+
+    def __init__(self, configuration: Callable[[], Any], seconds: float) -> None:
+        self._configuration = configuration
+        self._seconds = seconds
+        self._lock = threading.Lock()
+        self._client: Any = None
+        self._opened = 0.0
+        self._served: dict[tuple[str, str], str] = {}
+
+    def get(self, group: str, kind: str, namespace: str, name: str) -> dict[str, Any] | None:
+        """An object, or None if there is none; raises InconclusiveError `lookup-failed`."""
+        found: dict[str, Any] | None = self._ask(group, kind, name, lambda client, resource: client.get(resource, name=name, namespace=namespace).to_dict())
+        return found
+
+    def every(self, group: str, kind: str, namespace: str | None, most: int) -> list[dict[str, Any]]:
+        """All objects of a kind; raises InconclusiveError `lookup-failed`, also for more than `most`."""
+
+        def call(client: Any, resource: type) -> list[dict[str, Any]]:
+            return [item.to_dict() for item in islice(client.list(resource, namespace=namespace or "*", chunk_size=500), most + 1)]
+
+        found: list[dict[str, Any]] = self._ask(group, kind, "", call) or []
+        if len(found) > most:
+            raise _failed(f"more than {most} objects of the kind {kind}", kind)
+        return found
+
+    def close(self) -> None:
+        """Close the connections."""
+        with self._lock:
+            if self._client is not None:
+                self._client.close()
+                self._client = None
+
+    def _ask(self, group: str, kind: str, name: str, call: _Call) -> Any:
+        """Ask under the version that is served; an API that is not served has no objects."""
+        from lightkube.generic_resource import create_namespaced_resource
+
+        plural, versions = _RESOURCES[group, kind]
+        known = self._served.get((group, kind))
+        for version in (known,) if known is not None else versions:
+            answered, value = self._once(create_namespaced_resource(group, version, kind, plural), kind, name, call)
+            if answered:
+                self._served[group, kind] = version
+                return value
+        self._served.pop((group, kind), None)
+        return None
+
+    def _once(self, resource: type, kind: str, name: str, call: _Call) -> tuple[bool, Any]:
+        """Whether this version is served, and what it said."""
+        from lightkube.core.exceptions import ApiError
+
+        where = f"{kind} {name}".rstrip()
+        try:
+            return True, call(self._current(), resource)
+        except ApiError as error:
+            status = error.status
+            if status.code != 404:
+                raise _failed(f"the Kubernetes API says {status.code}: {str(status.message)[:200]}", where) from error
+            # "There is no such object" names it; "there is no such path" does not.
+            return bool(name) and status.details is not None and bool(status.details.name), None
+        except MisuseError:
+            raise
+        except Exception as error:  # a connection fails in errors of three libraries
+            raise _failed(f"{type(error).__name__}: {first_line(error)}", where) from error
+
+    def _current(self) -> Any:
+        with self._lock:
+            if self._client is None or time.monotonic() - self._opened > _RENEW_SECONDS:
+                self._client, self._opened = self._open(), time.monotonic()
+            return self._client
+
+    def _open(self) -> Any:
+        from httpx2 import Timeout
+        from lightkube import Client
+
+        return Client(config=self._configuration(), timeout=Timeout(self._seconds, connect=_CONNECT_SECONDS), trust_env=False)
+
+
+def connect(environment: Mapping[str, str], seconds: float) -> Cluster:
+    """The cluster of a kubeconfig, or the one around us; raises MisuseError `extra-missing` or `config-invalid`."""
+    try:
+        import lightkube  # noqa: F401  # whether the extra is there
+    except ImportError as error:
+        raise MisuseError(codes.EXTRA_MISSING, "looking objects up in Kubernetes takes the extra 'kubernetes'") from error
+    configuration = partial(read_configuration, environment)
+    try:
+        configuration()
+    except Exception as error:  # malformed files are told in errors of three libraries
+        raise MisuseError(codes.CONFIG_INVALID, f"no Kubernetes API is configured: {first_line(error)}") from error
+    return Cluster(configuration, seconds)
+
+
+def read_configuration(environment: Mapping[str, str]) -> Any:
+    """A kubeconfig wins over the cluster around us, as in kubectl; of several files in KUBECONFIG the first that is there."""
+    from lightkube import KubeConfig
+    from lightkube.config.models import User
+
+    home = Path(environment.get("HOME") or "/") / ".kube" / "config"
+    files = [Path(text) for text in (environment.get("KUBECONFIG") or str(home)).split(":") if text]
+    named = next((path for path in files if path.is_file()), None)
+    if named is None and not environment.get("KUBECONFIG"):
+        return KubeConfig.from_service_account()
+    found = KubeConfig.from_file(named or files[0]).get()
+    assert found is not None
+    # Without TLS no credential is sent, as in kubectl: only a proxy on this machine answers then.
+    return found._replace(user=User()) if found.cluster.server.startswith("http://") else found
+
+
+def _failed(reason: str, where: str) -> InconclusiveError:
+    return InconclusiveError(codes.LOOKUP_FAILED, reason, where=where)

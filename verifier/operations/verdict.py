@@ -1,0 +1,90 @@
+"""What an admission rests on, and what comes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from verifier.charts.fingerprint import Fingerprint
+from verifier.kube.cluster import Cluster
+from verifier.model.codes import Code, Family
+from verifier.model.context import Context
+from verifier.model.decision import Decision, Outcome
+from verifier.model.errors import VerifierError
+from verifier.model.reference import Reference
+from verifier.policy.document import Leniency, Policy
+from verifier.workloads.use import Named
+
+
+class Judged(Struct, frozen=True, kw_only=True):
+    """A decision, and what of the chart can be compared with a release record, where that was asked for."""
+
+    decision: Decision
+    fingerprint: Fingerprint | None = None
+
+
+class World(Struct, frozen=True, kw_only=True):
+    """What an admission rests on: how a chart is decided on, under which policy, where, and whom to ask for other objects."""
+
+    decide: Callable[[Reference, Context], Judged]
+    policy: Policy
+    context: Context
+    cluster: Cluster | None = None
+    always_pinned: bool = False
+
+    def within(self, namespace: str) -> Context:
+        """The context of an object in a namespace: what the server's settings say, and what the API server vouches for."""
+        return replace(self.context, namespace=namespace or None, asserted_by="admission")
+
+    def lets_pass(self, decision: Decision, leniency: Leniency) -> bool:
+        """Whether the rule that decided says so."""
+        rule = next((rule for rule in self.policy.rules if rule.name == decision.policy.rule), None)
+        return rule is not None and leniency in rule.lenient
+
+
+class Finding(Struct, frozen=True, kw_only=True):
+    """One chart of the object, or one thing that is wrong with it; `code` is None where nothing is."""
+
+    place: str
+    outcome: Outcome
+    reason: str
+    code: Code | None = None
+    decision: Decision | None = None
+    use: Named | None = None
+
+
+class Verdict(Struct, frozen=True, kw_only=True):
+    """The answer: denied by any finding that denies."""
+
+    findings: tuple[Finding, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def outcome(self) -> Outcome:
+        """Denied before inconclusive before allowed."""
+        outcomes = {finding.outcome for finding in self.findings}
+        return next((outcome for outcome in (Outcome.DENIED, Outcome.INCONCLUSIVE) if outcome in outcomes), Outcome.ALLOWED)
+
+    @property
+    def allowed(self) -> bool:
+        """Whether the object may be there."""
+        return self.outcome is Outcome.ALLOWED
+
+
+def decided(place: str, decision: Decision) -> Finding:
+    """A finding out of a decision."""
+    code = None if decision.allowed else decision.check.code
+    return Finding(place=place, outcome=decision.outcome, reason=decision.check.reason, code=code, decision=decision)
+
+
+def finding_of(place: str, error: VerifierError) -> Finding:
+    """A finding out of what went wrong."""
+    return finding(place, error.code, error.reason)
+
+
+def finding(place: str, code: Code, reason: str) -> Finding:
+    """A finding that denies: what is wrong, by its code."""
+    outcome = Outcome.INCONCLUSIVE if code.family is Family.INCONCLUSIVE else Outcome.DENIED
+    return Finding(place=place, outcome=outcome, code=code, reason=reason)
