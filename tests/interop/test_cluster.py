@@ -324,3 +324,54 @@ def test_the_webhook_s_address_answers_the_api_server_only(gate: Gate) -> None:
     context = ssl.create_default_context(cafile=gate.work / "hook-ca.pem")
     with pytest.raises((ssl.SSLError, OSError)):
         urllib.request.urlopen(urllib.request.Request(url, data=b"{}"), timeout=5, context=context)
+
+
+@pytest.fixture(scope="module")
+def flux(gate: Gate, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Flux' own controllers, which install what was let in."""
+    source, helm = program("source-controller-1.9.0"), program("helm-controller-1.4.0")
+    work = tmp_path_factory.mktemp("flux")
+    environment = ("env", "RUNTIME_NAMESPACE=default", f"KUBECONFIG={gate.kubernetes.kubeconfig}")
+    shared = ("--events-addr=", "--watch-all-namespaces=true")
+    storage, metrics, health, metrics2, health2 = (free_port() for _ in range(5))
+    at = f"127.0.0.1:{storage}"
+    with contextlib.ExitStack() as stack:
+        flags = (
+            f"--storage-path={work}",
+            f"--storage-addr={at}",
+            f"--storage-adv-addr={at}",
+            f"--metrics-addr=127.0.0.1:{metrics}",
+            f"--health-addr=127.0.0.1:{health}",
+        )
+        stack.callback(stop, start([*environment, source, *flags, *shared], f"http://127.0.0.1:{health}/healthz", work))
+        own = (f"--metrics-addr=127.0.0.1:{metrics2}", f"--health-addr=127.0.0.1:{health2}")
+        stack.callback(stop, start([*environment, helm, *own, *shared], f"http://127.0.0.1:{health2}/healthz", work))
+        yield
+
+
+def test_flux_installs_what_was_let_in_and_its_record_is_judged_again(gate: Gate, flux: None) -> None:
+    digest = gate.chart("fluxed", files={"templates/c.yaml": TEMPLATE, "values.yaml": VALUES})
+    gate.kubernetes.apply(oci_repository(gate, "fluxed", "fluxed", digest=str(digest)))
+    gate.kubernetes.apply(flux_release("fluxed", chartRef={"kind": "OCIRepository", "name": "fluxed"}, install={"disableWait": True}))
+    for _ in range(120):
+        status = gate.kubernetes.get("helmrelease", "fluxed").get("status", {})
+        if status.get("history", [{}])[0].get("status") == "deployed":
+            break
+        time.sleep(0.5)
+    assert gate.kubernetes.kubectl("get", "secret", "sh.helm.release.v1.fluxed.v1", check=False).returncode == 0, status
+    assert gate.kubernetes.kubectl("get", "configmap", "fluxed", check=False).returncode == 0, status
+    assert status["history"][0]["ociDigest"] == str(digest)
+
+
+def test_flux_is_stopped_where_the_policy_says_no_at_its_record(gate: Gate, flux: None) -> None:
+    """The source was let in; before the release is installed the policy changes."""
+    digest = gate.chart("stopped", files={"templates/c.yaml": TEMPLATE, "values.yaml": VALUES})
+    gate.kubernetes.apply(oci_repository(gate, "stopped", "stopped", digest=str(digest)))
+    gate.kubernetes.apply(flux_release("stopped", chartRef={"kind": "OCIRepository", "name": "stopped"}, suspend=True))
+    (gate.work / "policy.yaml").write_text(POLICY.format(host=gate.host) + f"deny: [{{digest: '{digest}'}}]\n")
+    try:
+        time.sleep(2.5)
+        refused(gate.kubernetes.kubectl("label", "helmrelease", "stopped", "a=b", check=False), "deny-listed")
+    finally:
+        (gate.work / "policy.yaml").write_text(POLICY.format(host=gate.host))
+    assert gate.kubernetes.kubectl("get", "secret", "sh.helm.release.v1.stopped.v1", check=False).returncode != 0

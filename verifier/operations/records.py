@@ -4,6 +4,7 @@
 2. An update of a record changes nothing of what was installed: chart, manifest, config, hooks, name and version are frozen.
 3. The chart may come from the repositories that the policy lists as sources for this context. Each that holds this version must allow it.
 4. What is recorded must be what was verified: all files byte for byte, metadata, and the chart's own values. Of charts inside a record says nothing.
+   A version that Flux has marked with a digest must be of that digest.
 
 What this proves is that the record matches a verified chart. What the client applies beside it, a post-renderer changes, or another storage driver
 keeps elsewhere, no record shows.
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -37,6 +39,9 @@ from verifier.workloads.use import Inline
 _PREFIX = "sh.helm.release.v1."
 _TYPE = "helm.sh/release.v1"
 _MOST = 5  # differences that are told
+# Flux' helm-controller writes the beginning of an OCIRepository's digest into the version, so that it notices a tag that moved
+# (fluxcd/helm-controller internal/controller helmrelease_controller.go mutateChartWithSourceRevision).
+_MARKED = re.compile(r"([^+]+)\+([0-9a-f]{12})")
 
 
 class _Candidates(Struct, frozen=True, kw_only=True):
@@ -86,13 +91,26 @@ def _frozen(old: ReleaseRecord, new: ReleaseRecord) -> Verdict:
 
 
 def _judge_record(record: ReleaseRecord, namespace: str, world: World) -> Iterator[Finding]:
-    found = _candidates(record.fingerprint.name, record.fingerprint.version, namespace, world)
+    recorded, prefix = record.fingerprint, ""
+    found = _candidates(recorded.name, recorded.version, namespace, world)
+    if found.trouble is not None and found.trouble.code is codes.NO_SOURCE and (marked := _MARKED.fullmatch(recorded.version)):
+        version, prefix = marked[1], marked[2]
+        recorded = replace(recorded, version=version, metadata={**recorded.metadata, "version": version})
+        found = _candidates(recorded.name, version, namespace, world)
     if found.trouble is not None:
         yield replace(found.trouble, place="data.release")
         return
-    compared = [(judged.decision, _compare(record.fingerprint, where, judged, world)) for where, judged in found.judged]
-    fitting = [finding for _, finding in compared if finding.outcome is Outcome.ALLOWED]
-    yield fitting[0] if fitting else compared[0][1]
+    compared = [_compare(recorded, where, judged, world) for where, judged in found.judged if _is_marked(judged.decision, prefix)]
+    fitting = [finding for finding in compared if finding.outcome is Outcome.ALLOWED]
+    if not compared:
+        reason = f"its version is marked with the digest {prefix}..., which none of the sources has: {', '.join(where for where, _ in found.judged)}"
+        yield Finding(place="data.release", outcome=Outcome.DENIED, code=codes.RECORD_MISMATCH, reason=reason)
+    else:
+        yield fitting[0] if fitting else compared[0]
+
+
+def _is_marked(decision: Decision, prefix: str) -> bool:
+    return decision.artifact is not None and decision.artifact.digests[0].hex.startswith(prefix)
 
 
 def judge_inline(use: Inline, namespace: str, world: World) -> Iterator[Finding]:

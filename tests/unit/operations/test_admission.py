@@ -231,6 +231,17 @@ def test_a_record_that_matches_a_verified_chart(registry: str) -> None:
     assert judged(review(configmap), world(with_sources(registry))).allowed
 
 
+def test_a_version_that_flux_has_marked_with_the_digest(registry: str) -> None:
+    digest, data = release(registry)
+    place = world(with_sources(registry))
+    metadata = release_value(data)["chart"]["metadata"]
+    for mark, code in ((digest[7:19], []), ("0" * 12, ["record-mismatch"]), ("x" * 12, ["no-source"]), (digest[7:18], ["no-source"])):
+        marked = changed_chart(data, metadata={**metadata, "version": f"1.4.2+{mark}"})
+        assert codes_of(judged(review(record(packed(marked))), place)) == code
+    other = changed_chart(data, metadata={**metadata, "version": f"1.4.2+{digest[7:19]}"}, templates=[])
+    assert codes_of(judged(review(record(packed(other))), place)) == ["record-mismatch"]
+
+
 def changed_chart(data: bytes, **parts: Any) -> dict[str, Any]:
     value = release_value(data)
     return {**value, "chart": {**value["chart"], **parts}}
