@@ -33,7 +33,7 @@ def exchange(connection: socket.socket, data: bytes) -> int:
         length = int(lower.split(b"content-length:")[1].split(b"\r\n")[0])
         while len(body) < length:
             body += _more(connection)
-    return int(head[9:12]) if b'"isSuccess":false' not in body else 599
+    return int(head[9:12]) if b'"isSuccess":false' not in body and b'"allowed":false' not in body else 599
 
 
 def _more(connection: socket.socket) -> bytes:

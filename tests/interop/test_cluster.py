@@ -27,7 +27,7 @@ from tests.support.servers import free_port, start, stop
 from tests.support.signers import pair
 from tests.support.world import connect, publish, sign
 from verifier.model.digest import Digest
-from verifier.operations.webhooks import Endpoint, validating
+from verifier.operations.webhooks import Endpoint, mutating, validating
 from verifier.registry.app import RegistryApp
 from verifier.registry.running import running
 from verifier.registry.store import RegistryStore
@@ -88,7 +88,7 @@ def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
         for folder in ("source-controller", "helm-controller"):
             for file in sorted((SHARE / folder).glob("*.yaml")):
                 cluster.kubectl("apply", "--server-side", "-f", file)
-        stack.enter_context(_served(cluster, host, work))
+        cluster.apply(validating(stack.enter_context(_served(cluster, host, work)), "helm-verifier"))
         yield Gate(cluster, host, work)
 
 
@@ -101,32 +101,27 @@ def _registry(work: Path) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _served(cluster: Kubernetes, host: str, work: Path) -> Iterator[None]:
-    """`verifier serve` as a webhook that only the API server may call."""
+def _served(cluster: Kubernetes, host: str, work: Path, *words: object) -> Iterator[Endpoint]:
+    """`verifier serve` as a webhook that only the API server may call; its registration is applied, and the endpoint given."""
     authority = trustme.CA()
     issued = authority.issue_cert("127.0.0.1")
-    issued.private_key_pem.write_to_path(str(work / "hook.key"))
-    (work / "hook.pem").write_bytes(b"".join(item.bytes() for item in issued.cert_chain_pems))
+    own = work / f"server{len(words)}"
+    own.mkdir()
+    issued.private_key_pem.write_to_path(str(own / "hook.key"))
+    authority.cert_pem.write_to_path(str(work / "hook-ca.pem"))
+    (own / "hook.pem").write_bytes(b"".join(item.bytes() for item in issued.cert_chain_pems))
     (work / "ci.pub").write_bytes(public_pem(pair().public))
     (work / "policy.yaml").write_text(POLICY.format(host=host))
     port, api = free_port(), free_port()
     listen = ("--listen", f"127.0.0.1:{api}", "--webhook-listen", f"127.0.0.1:{port}", "--client-ca", work / "client-ca.pem")
-    words = ("--policy", work / "policy.yaml", "--admission", "enforce", "--allow-host", host, "--kubernetes", "--cluster", "test")
-    command = ["env", f"KUBECONFIG={cluster.kubeconfig}", sys.executable, "-m", "verifier", "serve", *listen, *words]
-    process = start(
-        [*command, "--tls-cert", work / "hook.pem", "--tls-key", work / "hook.key"], f"https://127.0.0.1:{api}/healthz", work, ca=_pem(authority, work)
-    )
+    given = ("--policy", work / "policy.yaml", "--admission", "enforce", "--allow-host", host, "--kubernetes", "--cluster", "test", *words)
+    command = ["env", f"KUBECONFIG={cluster.kubeconfig}", sys.executable, "-m", "verifier", "serve", *listen, *given]
+    files = ("--tls-cert", own / "hook.pem", "--tls-key", own / "hook.key")
+    process = start([*command, *files], f"https://127.0.0.1:{api}/healthz", own, ca=work / "hook-ca.pem")
     try:
-        configuration = validating(Endpoint(authority=authority.cert_pem.bytes(), url=f"https://127.0.0.1:{port}"), "helm-verifier")
-        cluster.apply(configuration)
-        yield
+        yield Endpoint(authority=authority.cert_pem.bytes(), url=f"https://127.0.0.1:{port}")
     finally:
         stop(process)
-
-
-def _pem(authority: trustme.CA, work: Path) -> Path:
-    authority.cert_pem.write_to_path(str(work / "hook-ca.pem"))
-    return work / "hook-ca.pem"
 
 
 def oci_repository(gate: Gate, name: str, chart: str, **ref: str) -> dict[str, Any]:
@@ -375,3 +370,38 @@ def test_flux_is_stopped_where_the_policy_says_no_at_its_record(gate: Gate, flux
     finally:
         (gate.work / "policy.yaml").write_text(POLICY.format(host=gate.host))
     assert gate.kubernetes.kubectl("get", "secret", "sh.helm.release.v1.stopped.v1", check=False).returncode != 0
+
+
+def test_digests_are_written_where_that_is_wanted(gate: Gate) -> None:
+    """Twice by `kubectl apply`, once by server-side apply: the author's tag decides, our digest follows, and nothing goes round in circles."""
+    old, new = gate.chart("pinned"), gate.chart("pinned", version="1.1.0", files={"templates/d.yaml": TEMPLATE})
+    cluster = gate.kubernetes
+    cluster.kubectl("create", "namespace", "pinned")
+    selector = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "pinned"}}}
+    with _served(cluster, gate.host, gate.work, "--pinning", "pin") as endpoint:
+        registration = mutating(endpoint, "helm-verifier-pins")
+        registration["webhooks"][0].update(selector)
+        cluster.apply(registration)
+        try:
+            value = oci_repository(gate, "p", "pinned", tag="1.0.0")
+            value["metadata"]["namespace"] = "pinned"
+            for _ in range(50):
+                if cluster.apply(value, check=False).returncode == 0:
+                    break
+                time.sleep(0.1)  # until the API server knows the webhook
+            assert cluster.get("ocirepository", "p", "-n", "pinned")["spec"]["ref"] == {"tag": "1.0.0", "digest": str(old)}
+            before = cluster.get("ocirepository", "p", "-n", "pinned")["metadata"]["generation"]
+            cluster.apply(value)
+            assert cluster.get("ocirepository", "p", "-n", "pinned")["metadata"]["generation"] == before, "the same again changes nothing"
+            value["spec"]["ref"] = {"tag": "1.1.0"}
+            cluster.apply(value)
+            assert cluster.get("ocirepository", "p", "-n", "pinned")["spec"]["ref"] == {"tag": "1.1.0", "digest": str(new)}
+            for number in range(3):
+                value["spec"]["ref"] = {"tag": "1.0.0" if number else "1.1.0"}
+                cluster.apply(value, words=("--server-side", "--force-conflicts"))
+            assert cluster.get("ocirepository", "p", "-n", "pinned")["spec"]["ref"] == {"tag": "1.0.0", "digest": str(old)}
+            bad = gate.chart("pinned-bad", signed=False)
+            refused(cluster.apply({**value, "spec": {**value["spec"], "url": f"oci://{gate.host}/acme/pinned-bad"}}, check=False), "unsigned")
+            assert bad
+        finally:
+            cluster.kubectl("delete", "mutatingwebhookconfiguration", "helm-verifier-pins")

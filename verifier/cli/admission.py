@@ -19,15 +19,19 @@ def admission() -> None:
 @click.option("--service", metavar="NAMESPACE/NAME", help="The Service at which it answers, on port 443.")
 @click.option("--url", metavar="URL", help="Where it answers, for one outside of the cluster.")
 @click.option("--name", default="helm-verifier", show_default=True, help="Of the ValidatingWebhookConfiguration.")
+@click.option("--pin", is_flag=True, help="Register the mutating webhook, too; the server then runs with --pinning pin.")
 @click.option("--unjudged", multiple=True, metavar="NAMESPACE", help="Nothing in this namespace is judged; take the webhook's own, so that it can be repaired.")
 @click.option("--unjudged-records", multiple=True, metavar="NAMESPACE", help="Helm's own releases in this namespace are not judged.")
-def webhooks(ca_file: str, service: str | None, url: str | None, name: str, unjudged: tuple[str, ...], unjudged_records: tuple[str, ...]) -> None:
-    """Print the webhook's registration, for `kubectl apply -f -`: fail closed, all kinds, release records among Secrets only."""
+def webhooks(ca_file: str, service: str | None, url: str | None, name: str, pin: bool, unjudged: tuple[str, ...], unjudged_records: tuple[str, ...]) -> None:
+    """Print the webhook's registration, for `kubectl apply -f -`: fail closed, all kinds, release records among Secrets only.
+
+    With --pin also that of the mutating webhook, which writes digests.
+    """
     from pathlib import Path
 
     from verifier.formats.yaml import dump_yaml
     from verifier.operations.resolve import read_local
-    from verifier.operations.webhooks import Endpoint, validating
+    from verifier.operations.webhooks import Endpoint, mutating, validating
 
     namespace, slash, service_name = (service or "").partition("/")
     if bool(url) == bool(service) or (service and not (slash and namespace and service_name)):
@@ -39,6 +43,9 @@ def webhooks(ca_file: str, service: str | None, url: str | None, name: str, unju
         raise MisuseError(codes.TRUST_INVALID, "no certificate in it", where=ca_file)
     endpoint = Endpoint(authority=authority, url=url, service=(namespace, service_name) if service else None)
     echo(dump_yaml(validating(endpoint, name, unjudged=unjudged, unjudged_records=unjudged_records)).rstrip())
+    if pin:
+        echo("---")
+        echo(dump_yaml(mutating(endpoint, name, unjudged=unjudged)).rstrip())
 
 
 @admission.command()

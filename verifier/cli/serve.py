@@ -51,7 +51,13 @@ _SWITCH_SECONDS = 0.001
 @click.option("--webhook-listen", metavar="HOST:PORT", help="Another address for the webhook alone, with TLS and --client-ca.")
 @click.option("--client-ca", type=click.Path(dir_okay=False), help="Who calls the webhook's address has a certificate of this CA (PEM).")
 @click.option("--kubernetes", is_flag=True, help="Look up what objects refer to, by KUBECONFIG or the cluster around us.")
-@click.option("--always-pinned", is_flag=True, help="In Kubernetes no rule may let a chart pass without its digest.")
+@click.option(
+    "--pinning",
+    type=click.Choice(["validate-only", "require-pinned", "pin"]),
+    default="validate-only",
+    show_default=True,
+    help="Of objects without a digest: a rule may let them pass; no rule may; or /admission/mutate writes it.",
+)
 def serve(policy: str, listen: str, callers: str | None, unsafe_no_auth: bool, **options: Any) -> None:
     """Serve decisions over HTTP: POST /v1/verify, /healthz, /readyz, /metrics, /openapi.json; and the admission webhook."""
     from verifier.server.build import build_app
@@ -87,8 +93,13 @@ def _settings(policy: str, callers: str | None, options: dict[str, Any]) -> Serv
         plain_http=options["plain_http"],
         tls=TlsSettings(ca_file=options["ca_file"]),
         registry_config=options["registry_config"],
-        service=ServiceSettings(slots=options["slots"], seconds=seconds, helm=load_settings(os.environ).helm, always_pinned=options["always_pinned"]),
-        admission=AdmissionSettings(seconds=seconds, mode=options["admission"]) if options["admission"] else None,
+        service=ServiceSettings(
+            slots=options["slots"],
+            seconds=seconds,
+            helm=load_settings(os.environ).helm,
+            always_pinned=options["pinning"] == "require-pinned",
+        ),
+        admission=AdmissionSettings(seconds=seconds, mode=options["admission"], pins=options["pinning"] == "pin") if options["admission"] else None,
         kubernetes=options["kubernetes"],
     )
 

@@ -52,7 +52,7 @@ def admit(review: Review, world: World) -> Verdict:
 
 
 def _admit_object(review: Review, world: World) -> Verdict:
-    item = _object(review)
+    item = as_object(review)
     if reader_of(item) is None:
         where = f"{review.group}/{review.version}" if review.group else review.version
         return _refused(codes.KIND_UNKNOWN, f"{review.kind[:100]} of {where[:100]}: whether it names a chart is not known")
@@ -108,7 +108,7 @@ def _unpinned(found: Finding, use: Named, decision: Decision, world: World) -> F
     )
 
 
-def _object(review: Review) -> Object:
+def as_object(review: Review) -> Object:
     """The object as it will be. What the API server says of it counts, not what stands in it."""
     read = read_object("", review.new)
     if read is None or (read.group, read.version, read.kind) != (review.group, review.version, review.kind):

@@ -48,14 +48,7 @@ def validating(endpoint: Endpoint, name: str, *, unjudged: Sequence[str] = (), u
     charts = {"name": f"charts.{_DOMAIN}", "rules": rules(), **_selector(unjudged)}
     conditions = [{"name": "helm-release-records-only", "expression": _IS_RECORD}]
     records = {"name": f"records.{_DOMAIN}", "rules": _record_rules(), "matchConditions": conditions, **_selector((*unjudged, *unjudged_records))}
-    shared = {
-        "clientConfig": endpoint.at("/admission/validate"),
-        "admissionReviewVersions": ["v1"],
-        "sideEffects": "None",
-        "failurePolicy": "Fail",
-        "matchPolicy": "Equivalent",
-        "timeoutSeconds": _SECONDS,
-    }
+    shared = _shared(endpoint, "/admission/validate")
     return {
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": "ValidatingWebhookConfiguration",
@@ -64,10 +57,40 @@ def validating(endpoint: Endpoint, name: str, *, unjudged: Sequence[str] = (), u
     }
 
 
-def rules() -> list[dict[str, Any]]:
-    """The kinds that name charts, a rule for each group."""
+def mutating(endpoint: Endpoint, name: str, *, unjudged: Sequence[str] = ()) -> dict[str, Any]:
+    """A MutatingWebhookConfiguration for the kinds whose digest can be written.
+
+    It may fail: what it could not pin is denied by the validating webhook, which says why. It is called again when another webhook changes the object.
+    """
+    webhook = {
+        "name": f"pins.{_DOMAIN}",
+        "rules": rules(pinned=True),
+        **_selector(unjudged),
+        **_shared(endpoint, "/admission/mutate"),
+        "failurePolicy": "Ignore",
+        "reinvocationPolicy": "IfNeeded",
+    }
+    head = {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration", "metadata": {"name": name}}
+    return {**head, "webhooks": [webhook]}
+
+
+def _shared(endpoint: Endpoint, path: str) -> dict[str, Any]:
+    return {
+        "clientConfig": endpoint.at(path),
+        "admissionReviewVersions": ["v1"],
+        "sideEffects": "None",
+        "failurePolicy": "Fail",
+        "matchPolicy": "Equivalent",
+        "timeoutSeconds": _SECONDS,
+    }
+
+
+def rules(*, pinned: bool = False) -> list[dict[str, Any]]:
+    """The kinds that name charts, or those whose digest can be written; a rule for each group."""
     groups: dict[str, tuple[set[str], set[str]]] = {}
     for reader in READERS:
+        if pinned and not reader.pins:
+            continue
         versions, resources = groups.setdefault(reader.group, (set(), set()))
         versions.update(reader.versions)
         resources.add(reader.plural)

@@ -1,4 +1,4 @@
-"""The admission webhook: POST /admission/validate (semantics 31, 32).
+"""The admission webhooks: POST /admission/validate and /admission/mutate (semantics 31, 32).
 
 The answer is always an AdmissionReview with HTTP 200, in time: what we could not tell is denied with a reason, which a person sees, instead of a
 failed call, which nobody understands. The API server says in the query how long it waits; we answer a second earlier.
@@ -6,6 +6,8 @@ failed call, which nobody understands. The API server says in the query how long
 
 from __future__ import annotations
 
+import base64
+import json
 import re
 import time
 from typing import Annotated, Any
@@ -36,10 +38,14 @@ _Waits = Annotated[str, Query(alias="timeout", max_length=20)]
 
 
 class AdmissionSettings(Struct, frozen=True, kw_only=True):
-    """`seconds`: the longest time to an answer. `mode`: whether a denial denies, is only told, or is only written into the audit log."""
+    """`seconds`: the longest time to an answer. `mode`: whether a denial denies, is only told, or is only written into the audit log.
+
+    `pins`: the mutating webhook writes digests; otherwise it changes nothing.
+    """
 
     seconds: float = 8.0
     mode: str = "enforce"
+    pins: bool = False
 
 
 class Gate(Struct, frozen=True, kw_only=True):
@@ -67,6 +73,31 @@ def add_admission(app: FastAPI, gate: Gate, unauthenticated: type[Exception]) ->
         verdict = await _verdict(gate, review, seconds_for(waits, gate.settings.seconds))
         gate.service.metrics.count_admission(verdict, gate.settings.mode, time.monotonic() - started)
         return JSONResponse(answer(review, verdict, gate.settings.mode))
+
+    @app.post("/admission/mutate", response_class=Response)
+    async def mutate(request: Request, authorization: _Header = "", waits: _Waits = "") -> Response:
+        """The object with the verified digest in it, where its controller obeys one: an AdmissionReview, answered by one. It denies nothing."""
+        if gate.callers.identify(authorization) is None and not request.scope.get("verifier.authenticated", False):
+            raise unauthenticated
+        review = read_review(await request.body())
+        patch = await _patch(gate, review, seconds_for(waits, gate.settings.seconds)) if gate.settings.pins else ()
+        return JSONResponse(patched(review, patch))
+
+
+async def _patch(gate: Gate, review: Review, seconds: float) -> tuple[dict[str, Any], ...]:
+    """What could not be found out in time is left as it is; the validating webhook says why it does not do."""
+    try:
+        return await gate.service.pin(review, gate.cluster, gate.context, seconds)
+    except InconclusiveError:
+        return ()
+
+
+def patched(review: Review, patch: tuple[dict[str, Any], ...]) -> dict[str, Any]:
+    """The AdmissionReview that answers with a JSON patch, or with none."""
+    response: dict[str, Any] = {"uid": review.uid, "allowed": True}
+    if patch:
+        response |= {"patchType": "JSONPatch", "patch": base64.b64encode(json.dumps(patch).encode()).decode(), "auditAnnotations": {"pinned": "true"}}
+    return {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response}
 
 
 async def _verdict(gate: Gate, review: Review, seconds: float) -> Verdict:

@@ -28,6 +28,7 @@ from verifier.model.reference import PinnedReference, Reference
 from verifier.net.deadline import Deadline
 from verifier.operations.admission import admit
 from verifier.operations.connections import Connections
+from verifier.operations.pinning import pin
 from verifier.operations.records import fingerprint_for
 from verifier.operations.resolve import Pinned, resolve
 from verifier.operations.review import Review
@@ -55,6 +56,23 @@ class ServiceSettings(Struct, frozen=True, kw_only=True):
     always_pinned: bool = False
     helm: str = "helm"
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+
+class _NotKnownError(Exception):
+    """It takes a look-up."""
+
+
+class _Unasked(Cluster):
+    """A cluster that nobody asks."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda: None, 0.0)
+
+    def get(self, group: str, kind: str, namespace: str, name: str) -> dict[str, Any] | None:
+        raise _NotKnownError
+
+    def every(self, group: str, kind: str, namespace: str | None, most: int) -> list[dict[str, Any]]:
+        raise _NotKnownError
 
 
 class DecisionService:
@@ -86,15 +104,48 @@ class DecisionService:
 
     async def admit(self, review: Review, cluster: Cluster | None, context: Context, within: float) -> Verdict:
         """The verdict in time, `within` so many seconds; raises MisuseError, or InconclusiveError `overloaded` or `timeout`."""
+        at_once = self._admit_at_once(review, context)
+        if at_once is not None:
+            self.metrics.cache_hits.inc()
+            return at_once
+        world = self._world(cluster, context)
+        return await self._in_time(lambda: admit(review, world), within)
+
+    def _admit_at_once(self, review: Review, context: Context) -> Verdict | None:
+        """The verdict if all that it takes is known: then it is not worth a thread. A release record takes too long to read for that."""
+        if not review.group:
+            return None
+
+        def decide(reference: Reference, context: Context) -> Judged:
+            answered = self._known(reference, context)
+            if answered is None:
+                raise _NotKnownError
+            return Judged(decision=answered.decision)
+
+        held = self.snapshots.current.loaded.policy
+        world = World(decide=decide, policy=held, context=context, cluster=_Unasked(), always_pinned=self._settings.always_pinned)
+        try:
+            return admit(review, world)
+        except _NotKnownError:
+            return None
+
+    async def pin(self, review: Review, cluster: Cluster | None, context: Context, within: float) -> tuple[dict[str, Any], ...]:
+        """The patch that writes digests; raises as `admit` does."""
+        world = self._world(cluster, context)
+        return await self._in_time(lambda: pin(review, world), within)
+
+    def _world(self, cluster: Cluster | None, context: Context) -> World:
         held = self.snapshots.current
 
         def decide(reference: Reference, context: Context) -> Judged:
             answered = self._decide(Request(reference=reference, context=context), held)
             return Judged(decision=answered.decision, fingerprint=answered.fingerprint)
 
-        world = World(decide=decide, policy=held.loaded.policy, context=context, cluster=cluster, always_pinned=self._settings.always_pinned)
+        return World(decide=decide, policy=held.loaded.policy, context=context, cluster=cluster, always_pinned=self._settings.always_pinned)
+
+    async def _in_time(self, work: Callable[[], T], within: float) -> T:
         try:
-            return await self.in_slot(lambda: admit(review, world), within)
+            return await self.in_slot(work, within)
         except TimeoutError as error:
             raise InconclusiveError(codes.TIMEOUT, f"no answer within {within:g} s") from error
 

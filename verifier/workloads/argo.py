@@ -109,6 +109,7 @@ READERS = (
         uses=_application,
         checked="`spec.source`, each of `spec.sources`, `spec.sourceHydrator.drySource`, and the sources and revisions of `operation.sync`",
         pin="`targetRevision`, where `repoURL` is `oci://`; a classic `chart:` has no field for a digest; git cannot be checked",
+        pins=True,
     ),
     Reader(
         group=_GROUP,

@@ -35,7 +35,8 @@ def _release(item: Object, _: Found) -> Iterator[ChartUse]:
 
 
 _CHECKED = "`spec.forProvider.chart`: `url`, or `repository`, `name` and `version`"
+_PIN = "`spec.forProvider.chart.digest`, in providers that have it"
 READERS = tuple(
-    Reader(group=group, kind="Release", versions=versions, uses=_release, checked=_CHECKED, pin="`spec.forProvider.chart.digest`, in providers that have it")
+    Reader(group=group, kind="Release", versions=versions, uses=_release, checked=_CHECKED, pin=_PIN, pins=True)
     for group, versions in (("helm.crossplane.io", ("v1beta1", "v1alpha1")), ("helm.m.crossplane.io", ("v1beta1",)))
 )

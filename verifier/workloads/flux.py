@@ -195,6 +195,7 @@ READERS = (
         needs=_oci_repository_needs,
         checked="`spec.url` with `spec.ref`, if it selects the chart's layer or a HelmRelease takes its chart from it",
         pin="`spec.ref.digest`",
+        pins=True,
     ),
     Reader(
         group=_SOURCE,

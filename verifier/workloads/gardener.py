@@ -63,6 +63,7 @@ READERS = (
         uses=_deployment,
         checked="`helm.ociRepository` and `helm.rawChart`, in v1beta1 `providerConfig.chart`",
         pin="`helm.ociRepository.digest`, unless `ref` is used",
+        pins=True,
     ),
     Reader(
         group="operator.gardener.cloud",
@@ -71,5 +72,6 @@ READERS = (
         uses=_extension,
         checked="the `helm` of `spec.deployment.extension` and of both parts of `spec.deployment.admission`",
         pin="`ociRepository.digest`, unless `ref` is used",
+        pins=True,
     ),
 )

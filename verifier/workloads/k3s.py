@@ -46,5 +46,6 @@ READERS = (
         uses=_helm_chart,
         checked="`spec.chartContent`, or `spec.chart` with `spec.repo` and `spec.version`; a `spec.jobImage` of one's own is refused",
         pin="`spec.chart`, where it is `oci://`",
+        pins=True,
     ),
 )

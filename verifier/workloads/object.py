@@ -73,7 +73,7 @@ def _nothing(_: Object, __: Found) -> Iterator[Need]:
 class Reader(Struct, frozen=True, kw_only=True):
     """How one kind is read. `versions` are those of its API that are in use and have these fields; another one is not guessed at.
 
-    `checked` and `pin` are the kind's row in the published table: what is looked at, and what can be pinned, or why not.
+    `checked` and `pin` are the kind's row in the published table: what is looked at, and what can be pinned, or why not. `pins`: we can write it.
     """
 
     group: str
@@ -83,6 +83,7 @@ class Reader(Struct, frozen=True, kw_only=True):
     needs: Needs = _nothing
     checked: str
     pin: str
+    pins: bool = False
 
     @property
     def plural(self) -> str:

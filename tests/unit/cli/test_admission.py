@@ -24,6 +24,8 @@ def test_the_registration(authority: Path) -> None:
     value = yaml.safe_load(ran.out)
     assert (value["kind"], value["metadata"]["name"]) == ("ValidatingWebhookConfiguration", "helm-verifier")
     assert [webhook["namespaceSelector"]["matchExpressions"][0]["values"] for webhook in value["webhooks"]] == [["verifier"], ["verifier", "kube-system"]]
+    both = list(yaml.safe_load_all(run("admission", "webhooks", "--url", "https://x", "--ca-file", str(authority), "--pin").out))
+    assert [item["kind"] for item in both] == ["ValidatingWebhookConfiguration", "MutatingWebhookConfiguration"]
     outside = yaml.safe_load(run("admission", "webhooks", "--url", "https://10.0.0.1:8443", "--ca-file", str(authority), "--name", "x").out)
     assert (outside["metadata"]["name"], outside["webhooks"][0]["clientConfig"]["url"]) == ("x", "https://10.0.0.1:8443/admission/validate")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from verifier.operations.webhooks import Endpoint, validating
+from verifier.operations.webhooks import Endpoint, mutating, validating
 from verifier.workloads.kinds import READERS
 
 
@@ -35,6 +35,14 @@ def test_namespaces_are_left_out_by_names_that_nobody_can_change() -> None:
     assert [[item["key"] for item in found] for found in names] == [["kubernetes.io/metadata.name"]] * 2
     assert [found[0]["values"] for found in names] == [["verifier"], ["verifier", "kube-system"]]
     assert "namespaceSelector" not in registered()["webhooks"][0]
+
+
+def test_pins_are_written_only_where_they_can_be_and_may_fail() -> None:
+    (webhook,) = mutating(Endpoint(authority=b"CA", url="https://127.0.0.1:8443"), "pins", unjudged=["verifier"])["webhooks"]
+    covered = {(rule["apiGroups"][0], resource) for rule in webhook["rules"] for resource in rule["resources"]}
+    assert covered == {(reader.group, reader.plural) for reader in READERS if reader.pins}
+    assert (webhook["failurePolicy"], webhook["reinvocationPolicy"], webhook["sideEffects"]) == ("Ignore", "IfNeeded", "None")
+    assert webhook["clientConfig"]["url"].endswith("/admission/mutate")
 
 
 def test_a_service_of_the_cluster() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 from collections.abc import Iterator
@@ -39,10 +40,12 @@ class Webhook(Client):
 
 
 @contextmanager
-def serving(loaded: LoadedPolicy, mode: str = "enforce", callers: Callers | None = None, only: bool | None = None, **settings: Any) -> Iterator[Webhook]:
+def serving(
+    loaded: LoadedPolicy, mode: str = "enforce", callers: Callers | None = None, only: bool | None = None, pins: bool = False, **settings: Any
+) -> Iterator[Webhook]:
     service = DecisionService(Snapshots(lambda: loaded), connect(), Metrics(), ServiceSettings(**settings))
     own, who = Context(cluster="test", asserted_by="server"), callers or Callers()
-    gate = Gate(service=service, callers=who, context=own, cluster=ListedCluster(), settings=AdmissionSettings(seconds=5.0, mode=mode))
+    gate = Gate(service=service, callers=who, context=own, cluster=ListedCluster(), settings=AdmissionSettings(seconds=5.0, mode=mode, pins=pins))
     app: Any = create_app(service, who, own, gate)
     with running(WebhookOnly(app, authenticated=only) if only is not None else app) as host:
         yield Webhook(host)
@@ -72,6 +75,27 @@ def test_allowed_and_denied(registry: str) -> None:
         text = webhook("GET", "/metrics")[2].decode()
         assert 'verifier_admissions_total{mode="enforce",outcome="denied"} 1.0' in text
         assert 'verifier_admission_codes_total{code="unpinned"} 1.0' in text
+
+
+def test_the_digest_is_written_only_where_that_is_wanted(registry: str) -> None:
+    digest = release(registry)
+    asked = review(oci_repository(f"oci://{registry}/acme/web", tag="1.4.2"))
+    for pins in (True, False):
+        with serving(key_policy(registry, pair()), pins=pins) as webhook:
+            status, _, data = webhook("POST", "/admission/mutate", json.dumps(asked).encode())
+            answered = json.loads(data)["response"]
+            assert (status, answered["allowed"], answered["uid"], "patch" in answered) == (200, True, asked["request"]["uid"], pins)
+            if pins:
+                patch = json.loads(base64.b64decode(answered["patch"]))
+                assert (answered["patchType"], patch[1]["value"]["ref"]["digest"]) == ("JSONPatch", digest)
+            assert webhook("POST", "/admission/mutate", b"{}")[0] == 422
+
+
+def test_what_cannot_be_found_out_in_time_is_not_written() -> None:
+    with simulated(Switches(drip="/manifests/")) as slow, serving(key_policy(slow.host, pair()), pins=True) as webhook:
+        asked = review(oci_repository(f"oci://{slow.host}/acme/web", tag="1.4.2"))
+        status, _, data = webhook("POST", "/admission/mutate?timeout=2s", json.dumps(asked).encode())
+        assert (status, json.loads(data)["response"]) == (200, {"uid": asked["request"]["uid"], "allowed": True})
 
 
 @pytest.mark.parametrize("mode", ["warn", "audit"])
@@ -109,6 +133,19 @@ def test_an_answer_in_time_while_the_registry_hangs() -> None:
 
 def test_how_long_an_answer_may_take() -> None:
     assert [seconds_for(text, 8.0) for text in ("10s", "5s", "1m30s", "1s", "", "x", "30")] == [8.0, 4.0, 8.0, 0.5, 8.0, 8.0, 8.0]
+
+
+def test_what_is_known_takes_no_thread_and_no_request(registry: str) -> None:
+    digest = release(registry)
+    with serving(key_policy(registry, pair()), slots=1) as webhook:
+        asked = review(oci_repository(f"oci://{registry}/acme/web", digest=digest))
+        assert webhook.ask(asked)["allowed"]
+        before = webhook("GET", "/metrics")[2].decode()
+        assert webhook.ask(asked)["allowed"]
+        tagged = webhook.ask(review(oci_repository(f"oci://{registry}/acme/web", digest=digest, tag="1.4.2")))
+        assert tagged["allowed"]
+        assert before.count("verifier_cache_hits_total 0.0") == 1
+        assert "verifier_cache_hits_total 2.0" in webhook("GET", "/metrics")[2].decode()
 
 
 def test_a_fault_of_ours_denies(registry: str, monkeypatch: pytest.MonkeyPatch) -> None:
