@@ -38,6 +38,7 @@ SEAMS = {
     "azure": {"signers/azure.py"},
     "hvac": {"signers/vault.py"},
     "pkcs11": {"signers/pkcs11.py"},
+    "sqlalchemy": {"store"},
     "lightkube": {"signers/kubernetes.py", "kube/cluster.py"},
     "httpx2": {"signers/kubernetes.py", "kube/cluster.py"},  # lightkube takes its timeouts
     "pysequoia": {"schemes/openpgp"},

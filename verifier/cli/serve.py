@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +51,10 @@ _SWITCH_SECONDS = 0.001
 @click.option("--admission", type=click.Choice(["enforce", "warn", "audit"]), help="Be an admission webhook, too: /admission/validate. What a denial does.")
 @click.option("--webhook-listen", metavar="HOST:PORT", help="Another address for the webhook alone, with TLS and --client-ca.")
 @click.option("--client-ca", type=click.Path(dir_okay=False), help="Who calls the webhook's address has a certificate of this CA (PEM).")
+@click.option(
+    "--store", type=click.Path(dir_okay=False), help="Keep decisions in this SQLite file; what cannot be kept is not allowed. GET /v1/decisions reads them."
+)
+@click.option("--keep-days", default=90, show_default=True, type=click.IntRange(1, 3650), help="How long decisions stay in the store.")
 @click.option("--kubernetes", is_flag=True, help="Look up what objects refer to, by KUBECONFIG or the cluster around us.")
 @click.option(
     "--pinning",
@@ -98,9 +103,11 @@ def _settings(policy: str, callers: str | None, options: dict[str, Any]) -> Serv
             seconds=seconds,
             helm=load_settings(os.environ).helm,
             always_pinned=options["pinning"] == "require-pinned",
+            keep=timedelta(days=options["keep_days"]),
         ),
         admission=AdmissionSettings(seconds=seconds, mode=options["admission"], pins=options["pinning"] == "pin") if options["admission"] else None,
         kubernetes=options["kubernetes"],
+        store=Path(options["store"]) if options["store"] else None,
     )
 
 

@@ -248,6 +248,9 @@ NO_SOURCE = _failed(
 
 # Inconclusive: we could not tell.
 ORIGIN_MISSING = _inconclusive("origin-missing", "Create the object that is named, before the one that names it; most controllers try again by themselves.")
+NOT_RECORDED = _inconclusive(
+    "not-recorded", "The store of decisions cannot be written or read: see its disk and permissions. What cannot be recorded is not allowed."
+)
 LOOKUP_FAILED = _inconclusive("lookup-failed", "The Kubernetes API must be reachable, and this server's account must be allowed to read what is named.")
 NOT_FOUND = _inconclusive("not-found", "The chart, its tag or its repository is not there; check the spelling and that you may read it.")
 UNAUTHORIZED = _inconclusive("unauthorized", "The registry wants credentials: run `helm registry login HOST`, or check that they are current.")

@@ -2,7 +2,8 @@
 
 1. A record is recognised by its name, its labels or its type, on the new object and on the old.
 2. An update of a record changes nothing of what was installed: chart, manifest, config, hooks, name and version are frozen.
-3. The chart may come from the repositories that the policy lists as sources for this context. Each that holds this version must allow it.
+3. The chart may come from the repositories that the policy lists as sources for this context. Each that holds this version must allow it. Where none
+   does, charts that look the same and were verified before are candidates, if that is kept.
 4. What is recorded must be what was verified: all files byte for byte, metadata, and the chart's own values. Of charts inside a record says nothing.
    A version that Flux has marked with a digest must be of that digest.
 
@@ -97,6 +98,8 @@ def _judge_record(record: ReleaseRecord, namespace: str, world: World) -> Iterat
         version, prefix = marked[1], marked[2]
         recorded = replace(recorded, version=version, metadata={**recorded.metadata, "version": version})
         found = _candidates(recorded.name, version, namespace, world)
+    if found.trouble is not None and found.trouble.code is codes.NO_SOURCE:
+        found = _remembered(recorded, found, namespace, world)
     if found.trouble is not None:
         yield replace(found.trouble, place="data.release")
         return
@@ -107,6 +110,19 @@ def _judge_record(record: ReleaseRecord, namespace: str, world: World) -> Iterat
         yield Finding(place="data.release", outcome=Outcome.DENIED, code=codes.RECORD_MISMATCH, reason=reason)
     else:
         yield fitting[0] if fitting else compared[0]
+
+
+def _remembered(recorded: Fingerprint, unknown: _Candidates, namespace: str, world: World) -> _Candidates:
+    """3, where no source is meant: charts of this fingerprint that were verified before, each decided on anew; all must be allowed."""
+    known = world.verified(recorded.digest) if world.verified is not None else ()
+    judged = []
+    for item in known:
+        reference = parse_oci(f"oci://{item.repository}@{item.digest}")
+        judged.append((str(reference), world.decide(reference, world.within(namespace))))
+    refused = next((item.decision for _, item in judged if not item.decision.allowed), None)
+    if refused is not None:
+        return _Candidates(trouble=decided("", refused))
+    return _Candidates(judged=tuple(judged)) if judged else unknown
 
 
 def _is_marked(decision: Decision, prefix: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -15,6 +15,7 @@ from verifier.model.decision import Decision, Outcome
 from verifier.model.errors import VerifierError
 from verifier.model.reference import Reference
 from verifier.policy.document import Leniency, Policy
+from verifier.store.decisions import Verified
 from verifier.workloads.use import Named
 
 
@@ -26,12 +27,16 @@ class Judged(Struct, frozen=True, kw_only=True):
 
 
 class World(Struct, frozen=True, kw_only=True):
-    """What an admission rests on: how a chart is decided on, under which policy, where, and whom to ask for other objects."""
+    """What an admission rests on: how a chart is decided on, under which policy, where, and whom to ask for other objects.
+
+    `verified`: the charts that were allowed before and have a fingerprint, where that is kept.
+    """
 
     decide: Callable[[Reference, Context], Judged]
     policy: Policy
     context: Context
     cluster: Cluster | None = None
+    verified: Callable[[str], Sequence[Verified]] | None = None
     always_pinned: bool = False
 
     def within(self, namespace: str) -> Context:

@@ -28,6 +28,7 @@ from verifier.report.schema import decision_schema
 from verifier.server.admission import Gate, add_admission
 from verifier.server.body_limit import BodyLimit
 from verifier.server.callers import Callers
+from verifier.server.history import add_history
 from verifier.server.metrics import CONTENT_TYPE
 from verifier.server.service import DecisionService
 
@@ -71,13 +72,15 @@ def create_app(service: DecisionService, callers: Callers, own_context: Context,
     _add_health(app, service)
     if gate is not None:
         add_admission(app, gate, _Unauthenticated)
+    if service.store is not None:
+        add_history(app, service.store, callers, _Unauthenticated)
 
     @app.post("/v1/verify", responses=_documented_responses(), response_class=Response)
     async def verify(question: Question, authorization: Annotated[str, Header()] = "", enforce: Annotated[bool, Query()] = True) -> Response:
         """Decide; the body is the whole decision, whatever the answer."""
         started = time.monotonic()
         caller = callers.identify(authorization)
-        if caller is None:
+        if caller is None or not caller.may("verify"):
             raise _Unauthenticated
         context = caller.context(own_context, question.context.model_dump(exclude_none=True))
         answered = await service.answer(parse_oci(question.reference), context)
@@ -133,7 +136,7 @@ def _add_errors(app: FastAPI, service: DecisionService) -> None:
         return _problem(service, 422, codes.USAGE, f"{place}: {first['msg']}", {})
 
     async def unauthenticated(_: Request, __: Exception) -> Response:
-        return _problem(service, 401, codes.UNAUTHENTICATED, "no caller has this bearer token", {"WWW-Authenticate": "Bearer"})
+        return _problem(service, 401, codes.UNAUTHENTICATED, "no caller with the right to ask has this bearer token", {"WWW-Authenticate": "Bearer"})
 
     async def fault(_: Request, error: Exception) -> Response:
         return _problem(service, 503, codes.INTERNAL, f"internal error ({type(error).__name__}); nothing was decided", {"Retry-After": "5"})

@@ -26,6 +26,7 @@ from verifier.server.metrics import Metrics
 from verifier.server.service import DecisionService, ServiceSettings
 from verifier.server.snapshot import Snapshots
 from verifier.settings import credential_files, load_settings
+from verifier.store.decisions import open_store
 
 _REFETCH_SECONDS = 60.0
 _CACHE_BYTES = 48 * limits.MIB
@@ -44,6 +45,7 @@ class ServerSettings(Struct, frozen=True, kw_only=True):
     service: ServiceSettings = field(default_factory=ServiceSettings)
     admission: AdmissionSettings | None = None
     kubernetes: bool = False
+    store: Path | None = None
 
 
 def build_app(settings: ServerSettings) -> FastAPI:
@@ -60,7 +62,8 @@ def build_app(settings: ServerSettings) -> FastAPI:
     session = Session(transport, credentials, SessionSettings(egress=egress, tls=settings.tls, plain_http=settings.plain_http, loopback_tls=loopback_tls))
     connections = Connections(session, ContentCache(_CACHE_BYTES))
     callers = load_callers(settings.callers) if settings.callers else Callers()
-    service = DecisionService(_snapshots(settings.policy, connections), connections, Metrics(), settings.service)
+    store = open_store(settings.store) if settings.store is not None else None
+    service = DecisionService(_snapshots(settings.policy, connections), connections, Metrics(), settings.service, store)
     if settings.admission is None:
         return create_app(service, callers, settings.context)
     cluster = connect(os.environ, settings.admission.seconds / 2) if settings.kubernetes else None

@@ -5,6 +5,7 @@
     callers:
       - name: deployer
         sha256: HEX                      # of the bearer token; the token itself is never stored
+        roles: [verify]                  # verify (the default), decisions (reads what was decided), admission (the API server)
         grants: {environment: [prod], namespace: ["*"]}
 
 What a caller merely claims counts only if it is granted; the rest of the context is the server's own.
@@ -35,7 +36,12 @@ class Caller(Struct, frozen=True, kw_only=True):
 
     name: str
     token_sha256: str = ""
+    roles: frozenset[str] = frozenset(("verify",))
     grants: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+    def may(self, role: str) -> bool:
+        """Whether the caller has one of ROLES."""
+        return role in self.roles
 
     def context(self, own: Context, claimed: Mapping[str, str]) -> Context:
         """The server's context with what the caller claims and is granted."""
@@ -47,7 +53,8 @@ class Caller(Struct, frozen=True, kw_only=True):
         return Context(environment=values["environment"], cluster=values["cluster"], namespace=values["namespace"], asserted_by=source)
 
 
-ANYONE = Caller(name="anyone")
+ROLES = ("verify", "decisions", "admission")
+ANYONE = Caller(name="anyone", roles=frozenset(ROLES))
 
 
 class Callers(Struct, frozen=True):
@@ -78,11 +85,12 @@ def load_callers(path: Path) -> Callers:
 
 
 def _caller(node: Node) -> Caller:
-    fields = Fields(node, "a caller", ("name", "sha256", "grants"))
+    fields = Fields(node, "a caller", ("name", "sha256", "roles", "grants"))
     digest = text(fields.need("sha256"))
     if not _SHA256.fullmatch(digest):
         fail(fields.need("sha256"), "must be the SHA-256 of the token, 64 lower-case hex digits in quotes")
     grants = {}
     if fields.has("grants"):
         grants = {key: frozenset(texts(inner)) for key, inner in Fields(fields.need("grants"), "grants", CONTEXT_KEYS).items().items()}
-    return Caller(name=text(fields.need("name")), token_sha256=digest, grants=grants)
+    roles = frozenset(fields.get("roles", lambda inner: tuple(one_of(*ROLES)(item) for item in sequence(inner)), ("verify",)))
+    return Caller(name=text(fields.need("name")), token_sha256=digest, roles=roles, grants=grants)

@@ -8,11 +8,12 @@ slot is free soon enough, the caller hears `overloaded`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from msgspec import Struct
@@ -39,14 +40,16 @@ from verifier.server import snapshot
 from verifier.server.cache import Answered, DecisionCache, Key, cache_key, ending
 from verifier.server.metrics import Metrics
 from verifier.server.snapshot import Snapshot, Snapshots
+from verifier.store.decisions import DecisionStore, Kept, Verified
 
+_FORGET_EVERY_SECONDS = 3_600.0
 T = TypeVar("T")
 
 
 class ServiceSettings(Struct, frozen=True, kw_only=True):
     """Times in seconds. `slots`: decisions in hand at once; `patience`: how long a caller waits for a slot.
 
-    `always_pinned`: in Kubernetes no rule may let a chart pass without its digest.
+    `always_pinned`: in Kubernetes no rule may let a chart pass without its digest. `keep`: how long decisions stay in the store.
     """
 
     slots: int = 16
@@ -54,6 +57,7 @@ class ServiceSettings(Struct, frozen=True, kw_only=True):
     patience: float = 2.0
     unsafe: tuple[str, ...] = ()
     always_pinned: bool = False
+    keep: timedelta = timedelta(days=90)
     helm: str = "helm"
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
@@ -78,8 +82,10 @@ class _Unasked(Cluster):
 class DecisionService:
     """Answers questions about registry references under one policy snapshot."""
 
-    def __init__(self, snapshots: Snapshots, connections: Connections, metrics: Metrics, settings: ServiceSettings) -> None:
+    def __init__(self, snapshots: Snapshots, connections: Connections, metrics: Metrics, settings: ServiceSettings, store: DecisionStore | None = None) -> None:
         self.snapshots = snapshots
+        self.store = store
+        self._forgot = time.monotonic()
         self.metrics = metrics
         self._connections = connections
         self._settings = settings
@@ -100,7 +106,7 @@ class DecisionService:
         try:
             return await self.in_slot(lambda: self._decide(request, self.snapshots.current), self._settings.seconds)
         except TimeoutError:
-            return self._too_late(request)
+            return await asyncio.to_thread(self._too_late, request)
 
     async def admit(self, review: Review, cluster: Cluster | None, context: Context, within: float) -> Verdict:
         """The verdict in time, `within` so many seconds; raises MisuseError, or InconclusiveError `overloaded` or `timeout`."""
@@ -141,7 +147,9 @@ class DecisionService:
             answered = self._decide(Request(reference=reference, context=context), held)
             return Judged(decision=answered.decision, fingerprint=answered.fingerprint)
 
-        return World(decide=decide, policy=held.loaded.policy, context=context, cluster=cluster, always_pinned=self._settings.always_pinned)
+        verified = self.store.verified if self.store is not None else None
+        pinned = self._settings.always_pinned
+        return World(decide=decide, policy=held.loaded.policy, context=context, cluster=cluster, verified=verified, always_pinned=pinned)
 
     async def _in_time(self, work: Callable[[], T], within: float) -> T:
         try:
@@ -167,6 +175,14 @@ class DecisionService:
             await asyncio.sleep(snapshot.PERIOD)
             await asyncio.to_thread(self.snapshots.refresh)
             self._tell()
+            if self.store is not None and time.monotonic() - self._forgot > _FORGET_EVERY_SECONDS:
+                self._forgot = time.monotonic()
+                await asyncio.to_thread(self._forget, self.store)
+
+    def _forget(self, store: DecisionStore) -> None:
+        """What is older than it must be; trouble with the store is met by the next decision."""
+        with contextlib.suppress(InconclusiveError):
+            store.forget(self._settings.clock() - self._settings.keep)
 
     def _tell(self) -> None:
         """What metrics say of the snapshot."""
@@ -179,6 +195,8 @@ class DecisionService:
         """Stop taking work, and let what runs end."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._connections.close()
+        if self.store is not None:
+            self.store.close()
 
     def _known(self, reference: Reference, context: Context) -> Answered | None:
         """A cached answer to a question that names its digest; for a tag the registry is asked first, always."""
@@ -229,8 +247,10 @@ class DecisionService:
         if held.problem is not None:
             decision = replace(decision, warnings=(*decision.warnings, f"the newest policy does not load, so the last good one decided: {held.problem}"))
         ends = ending(decision, now)
-        compared = fingerprint_for(decision) if held.loaded.policy.sources else None
+        compared = fingerprint_for(decision) if held.loaded.policy.sources or self.store is not None else None
         answered = Answered(_without_bytes(decision), json.dumps(encode(decision)).encode(), ends or now, compared)
+        if self.store is not None:
+            self.store.record(*kept_rows(answered))  # before anybody hears it
         if key is not None and ends is not None:
             self._cache.put(key, answered)
         return answered
@@ -240,6 +260,28 @@ class DecisionService:
         error = InconclusiveError(codes.TIMEOUT, f"no answer within {self._settings.seconds:g} s")
         held = self.snapshots.current
         return self._kept(None, judge(request, without_chart(error, str(request.reference)), held.loaded, options), held)
+
+
+def kept_rows(answered: Answered) -> tuple[Kept, Verified | None]:
+    """A decision as the store keeps it, and the chart that it allowed."""
+    decision = answered.decision
+    artifact, context = decision.artifact, decision.request.context
+    kept = Kept(
+        id=decision.id,
+        time=decision.time,
+        outcome=decision.outcome.value,
+        code=decision.check.code.name if decision.check.code is not None and not decision.allowed else None,
+        reference=str(decision.request.reference),
+        digest=str(artifact.digests[0]) if artifact is not None else None,
+        namespace=context.namespace,
+        rule=decision.policy.rule,
+        policy=decision.policy.digest,
+        body=answered.body,
+    )
+    if answered.fingerprint is None or not isinstance(artifact, OciChart):
+        return kept, None
+    where = f"{artifact.reference.registry}/{artifact.reference.repository}"
+    return kept, Verified(answered.fingerprint.digest, where, str(artifact.reference.digest))
 
 
 def _without_bytes(decision: Decision) -> Decision:

@@ -174,7 +174,7 @@ def test_a_review_may_be_large_and_not_endless(registry: str) -> None:
 
 def test_who_may_ask(registry: str) -> None:
     token = "token-of-the-api-server"
-    callers = Callers((Caller(name="api", token_sha256=hashlib.sha256(token.encode()).hexdigest()),))
+    callers = Callers((Caller(name="api", token_sha256=hashlib.sha256(token.encode()).hexdigest(), roles=frozenset(("admission",))),))
     asked = review(oci_repository("oci://reg.test/web", tag="1.4.2"))
     with serving(key_policy(registry, pair()), callers=callers) as webhook:
         status, _, data = webhook("POST", "/admission/validate", json.dumps(asked).encode())

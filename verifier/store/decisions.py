@@ -1,0 +1,194 @@
+"""The store of decisions: which answers were given, whole, and which charts were verified, by what of them a release record shows.
+
+One module for every database; today SQLite, durable (WAL, FULL). A decision that enforces and cannot be kept is not given: whoever asks why something
+was let in must find an answer. Only this room knows SQLAlchemy; its errors become `not-recorded`, or `config-invalid` while opening.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sql
+from msgspec import Struct
+from sqlalchemy.exc import SQLAlchemyError
+
+from verifier.model import codes
+from verifier.model.errors import InconclusiveError, MisuseError, first_line
+
+SCHEMA = 1
+MOST = 500  # rows of one answer
+_BUSY_MILLISECONDS = 5_000
+
+_metadata = sql.MetaData()
+_about = sql.Table("about", _metadata, sql.Column("schema", sql.Integer, nullable=False))
+_decisions = sql.Table(
+    "decisions",
+    _metadata,
+    sql.Column("id", sql.String(64), primary_key=True),
+    sql.Column("time", sql.DateTime, nullable=False, index=True),
+    sql.Column("outcome", sql.String(16), nullable=False),
+    sql.Column("code", sql.String(64)),
+    sql.Column("reference", sql.Text, nullable=False, index=True),
+    sql.Column("digest", sql.String(160), index=True),
+    sql.Column("namespace", sql.String(253), index=True),
+    sql.Column("rule", sql.Text),
+    sql.Column("policy", sql.String(160)),
+    sql.Column("body", sql.LargeBinary, nullable=False),
+)
+_charts = sql.Table(
+    "charts",
+    _metadata,
+    sql.Column("fingerprint", sql.String(64), primary_key=True),
+    sql.Column("repository", sql.Text, primary_key=True),
+    sql.Column("digest", sql.String(160), primary_key=True),
+    sql.Column("seen", sql.DateTime, nullable=False, index=True),
+)
+
+
+class Kept(Struct, frozen=True, kw_only=True):
+    """One decision as it was given; `body` is its published JSON. `time` is in UTC."""
+
+    id: str
+    time: datetime
+    outcome: str
+    code: str | None
+    reference: str
+    digest: str | None
+    namespace: str | None
+    rule: str | None
+    policy: str
+    body: bytes
+
+
+class Verified(Struct, frozen=True):
+    """A chart that was allowed: its fingerprint (`charts.fingerprint`), and where it lies as `HOST/PATH` and digest."""
+
+    fingerprint: str
+    repository: str
+    digest: str
+
+
+class Query(Struct, frozen=True, kw_only=True):
+    """Which decisions, newest first; None asks nothing. `before` is a time, to go on from the last row of an answer."""
+
+    outcome: str | None = None
+    reference: str | None = None
+    digest: str | None = None
+    namespace: str | None = None
+    code: str | None = None
+    since: datetime | None = None
+    before: datetime | None = None
+    limit: int = 100
+
+
+class DecisionStore:
+    """Open until `close`; safe to share between threads."""
+
+    def __init__(self, engine: sql.Engine) -> None:
+        self._engine = engine
+
+    def record(self, kept: Kept, verified: Verified | None = None) -> None:
+        """Keep a decision, and the chart that it allowed; one that is there already stays. Raises InconclusiveError `not-recorded`."""
+        with self._writing() as connection:
+            if connection.execute(sql.select(_decisions.c.id).where(_decisions.c.id == kept.id)).first() is None:
+                values = {name: getattr(kept, name) for name in kept.__struct_fields__} | {"time": _plain(kept.time)}
+                connection.execute(sql.insert(_decisions).values(**values))
+            if verified is not None:
+                key = {name: getattr(verified, name) for name in verified.__struct_fields__}
+                same = sql.and_(*(_charts.c[name] == value for name, value in key.items()))
+                if connection.execute(sql.update(_charts).where(same).values(seen=_plain(kept.time))).rowcount == 0:
+                    connection.execute(sql.insert(_charts).values(**key, seen=_plain(kept.time)))
+
+    def get(self, identifier: str) -> Kept | None:
+        """A decision by its id; raises InconclusiveError `not-recorded`."""
+        with self._reading() as connection:
+            row = connection.execute(sql.select(_decisions).where(_decisions.c.id == identifier)).mappings().first()
+        return _kept(row) if row is not None else None
+
+    def find(self, query: Query) -> list[Kept]:
+        """Decisions, newest first, at most MOST; raises InconclusiveError `not-recorded`."""
+        wanted = sql.select(_decisions).order_by(_decisions.c.time.desc(), _decisions.c.id).limit(max(1, min(query.limit, MOST)))
+        for name in ("outcome", "reference", "digest", "namespace", "code"):
+            value = getattr(query, name)
+            if value is not None:
+                wanted = wanted.where(_decisions.c[name] == value)
+        if query.since is not None:
+            wanted = wanted.where(_decisions.c.time >= _plain(query.since))
+        if query.before is not None:
+            wanted = wanted.where(_decisions.c.time < _plain(query.before))
+        with self._reading() as connection:
+            return [_kept(row) for row in connection.execute(wanted).mappings()]
+
+    def verified(self, fingerprint: str) -> list[Verified]:
+        """Charts that were allowed once and have this fingerprint; whether they are now is another question."""
+        with self._reading() as connection:
+            rows = connection.execute(sql.select(_charts).where(_charts.c.fingerprint == fingerprint).order_by(_charts.c.seen.desc()).limit(MOST))
+            return [Verified(row.fingerprint, row.repository, row.digest) for row in rows]
+
+    def forget(self, before: datetime) -> int:
+        """Remove what is older; returns how many decisions. A chart is kept as long as it was seen since."""
+        with self._writing() as connection:
+            connection.execute(sql.delete(_charts).where(_charts.c.seen < _plain(before)))
+            gone: int = connection.execute(sql.delete(_decisions).where(_decisions.c.time < _plain(before))).rowcount
+            return gone
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+    @contextmanager
+    def _writing(self) -> Iterator[sql.Connection]:
+        try:
+            with self._engine.begin() as connection:
+                yield connection
+        except SQLAlchemyError as error:
+            raise _lost(error) from error
+
+    @contextmanager
+    def _reading(self) -> Iterator[sql.Connection]:
+        try:
+            with self._engine.connect() as connection:
+                yield connection
+        except SQLAlchemyError as error:
+            raise _lost(error) from error
+
+
+def open_store(path: Path) -> DecisionStore:
+    """The store in a SQLite file, made if it is not there; raises MisuseError `config-invalid`."""
+    engine = sql.create_engine(f"sqlite:///{path}")
+    sql.event.listen(engine, "connect", _durable)
+    try:
+        with engine.begin() as connection:
+            _metadata.create_all(connection)
+            found = connection.execute(sql.select(_about.c.schema)).scalar()
+            if found is None:
+                connection.execute(sql.insert(_about).values(schema=SCHEMA))
+            elif found != SCHEMA:
+                raise MisuseError(codes.CONFIG_INVALID, f"the store has schema {found}, this version knows {SCHEMA}", where=str(path))
+    except SQLAlchemyError as error:
+        raise MisuseError(codes.CONFIG_INVALID, f"no store of decisions: {first_line(error)}", where=str(path)) from error
+    return DecisionStore(engine)
+
+
+def _durable(connection: Any, _: object) -> None:
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={_BUSY_MILLISECONDS}"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _kept(row: sql.RowMapping) -> Kept:
+    return Kept(**{name: row[name] for name in Kept.__struct_fields__} | {"time": row["time"].replace(tzinfo=UTC)})
+
+
+def _plain(moment: datetime) -> datetime:
+    """SQLite keeps no time zone; all are UTC."""
+    return moment.astimezone(UTC).replace(tzinfo=None)
+
+
+def _lost(error: SQLAlchemyError) -> InconclusiveError:
+    return InconclusiveError(codes.NOT_RECORDED, first_line(error))
