@@ -22,6 +22,7 @@ import trustme
 from tests.interop.conftest import Peer, program
 from tests.peers import SHARE
 from tests.support.charts import archive
+from tests.support.cli import run
 from tests.support.cluster import Kubernetes, kubernetes
 from tests.support.servers import free_port, start, stop
 from tests.support.signers import pair
@@ -405,3 +406,25 @@ def test_digests_are_written_where_that_is_wanted(gate: Gate) -> None:
             assert bad
         finally:
             cluster.kubectl("delete", "mutatingwebhookconfiguration", "helm-verifier-pins")
+
+
+def test_what_is_installed_is_scanned(gate: Gate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was let in under the policy of then, under another one."""
+    helm = Peer(program("helm-4.3.1"), tmp_path)
+    digest = gate.chart("seen", files={"templates/c.yaml": TEMPLATE, "values.yaml": VALUES})
+    release(gate, helm, "install", "seen", gate.work / "seen-1.0.0.tgz")
+    gate.kubernetes.apply(oci_repository(gate, "seen", "seen", digest=str(digest)))
+    monkeypatch.setenv("KUBECONFIG", str(gate.kubernetes.kubeconfig))
+    ran = run("scan", "--policy", str(gate.work / "policy.yaml"), "-o", "json", "-n", "default")
+    assert ran.out, ran.text
+    found = {item["object"]: item for item in json.loads(ran.out)["items"]}
+    assert found["OCIRepository default/seen"]["outcome"] == "allowed"
+    assert found["release default/seen (revision 1, seen 1.0.0)"]["findings"][0]["digest"] == str(digest)
+    stricter = gate.work / "stricter.yaml"
+    stricter.write_text(POLICY.format(host=gate.host) + f"deny: [{{digest: '{digest}'}}]\n")
+    ran = run("scan", "--policy", str(stricter), "-n", "default")
+    assert ran.status == 1
+    for line in ("DENIED       OCIRepository default/seen", "DENIED       release default/seen (revision 1, seen 1.0.0)"):
+        assert line in ran.out, ran.out
+    assert "[deny-listed]" in ran.out
+    release(gate, helm, "uninstall", "seen")

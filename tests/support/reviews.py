@@ -82,7 +82,7 @@ class ListedCluster(Cluster):
     """Objects by kind; one that is down says so."""
 
     def __init__(self, *values: dict[str, Any], down: bool = False) -> None:
-        super().__init__(lambda: None, 1.0)
+        super().__init__(lambda: None, 1.0, {})
         self.values = values
         self.down = down
 
@@ -90,10 +90,11 @@ class ListedCluster(Cluster):
         listed = [item for item in self._of(group, kind) if (item["metadata"]["namespace"], item["metadata"]["name"]) == (namespace, name)]
         return listed[0] if listed else None
 
-    def every(self, group: str, kind: str, namespace: str | None, most: int) -> list[dict[str, Any]]:
-        return [item for item in self._of(group, kind) if namespace in (None, item["metadata"]["namespace"])][:most]
+    def every(self, group: str, kind: str, namespace: str | None, most: int, labels: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
+        listed = [item for item in self._of(group, kind) if namespace in (None, item["metadata"]["namespace"])]
+        return [item for item in listed if (labels or {}).items() <= item["metadata"].get("labels", {}).items()][:most]
 
     def _of(self, group: str, kind: str) -> list[dict[str, Any]]:
         if self.down:
             raise InconclusiveError(codes.LOOKUP_FAILED, "the Kubernetes API says 500: no", where=kind)
-        return [item for item in self.values if item["kind"] == kind and item["apiVersion"].startswith(f"{group}/")]
+        return [item for item in self.values if item["kind"] == kind and item["apiVersion"].rpartition("/")[0] == group]

@@ -84,6 +84,7 @@ def test_every_option_that_docs_name_exists() -> None:
             ("bundle", "verify"),
             ("bundle", "load"),
             ("admission", "webhooks"),
+            ("scan",),
         )
     )
     foreign = {

@@ -47,6 +47,7 @@ _COMMANDS = {
     "helm": ("verifier.cli.helm", "helm", "Helm's plugin and getter, and Helm's commands on verified bytes."),
     "registry": ("verifier.cli.registry", "registry", "Serve the embedded registry; log in."),
     "serve": ("verifier.cli.serve", "serve", "Serve decisions over HTTP, and to the Kubernetes API server."),
+    "scan": ("verifier.cli.scan", "scan_cluster", "Say of everything that is installed in a cluster whether the policy would let it in."),
     "admission": ("verifier.cli.admission", "admission", "Register the admission webhook; list the kinds that it reads."),
     "demo": ("verifier.cli.demo", "demo", "Show the main job on a temporary registry."),
 }

@@ -18,22 +18,16 @@ from verifier.model.errors import InconclusiveError, MisuseError, first_line
 
 _RENEW_SECONDS = 600.0  # the token of a service account is renewed in its file; a client reads it once
 _CONNECT_SECONDS = 3.0
-# Plural, and the versions of the API that may be served, newest first.
-_RESOURCES: Mapping[tuple[str, str], tuple[str, tuple[str, ...]]] = {
-    ("source.toolkit.fluxcd.io", "HelmRepository"): ("helmrepositories", ("v1", "v1beta2", "v1beta1")),
-    ("source.toolkit.fluxcd.io", "HelmChart"): ("helmcharts", ("v1", "v1beta2", "v1beta1")),
-    ("source.toolkit.fluxcd.io", "OCIRepository"): ("ocirepositories", ("v1", "v1beta2")),
-    ("helm.toolkit.fluxcd.io", "HelmRelease"): ("helmreleases", ("v2", "v2beta2", "v2beta1")),
-    ("apps.open-cluster-management.io", "Channel"): ("channels", ("v1",)),
-    ("apps.open-cluster-management.io", "Subscription"): ("subscriptions", ("v1",)),
-}
+# (group, kind): the plural, and the versions of the API that may be served, newest first.
+Resources = Mapping[tuple[str, str], tuple[str, tuple[str, ...]]]
 _Call = Callable[[Any, type], Any]
 
 
 class Cluster:
     """One cluster's API; safe to share between threads."""
 
-    def __init__(self, configuration: Callable[[], Any], seconds: float) -> None:
+    def __init__(self, configuration: Callable[[], Any], seconds: float, resources: Resources) -> None:
+        self._resources = resources
         self._configuration = configuration
         self._seconds = seconds
         self._lock = threading.Lock()
@@ -46,11 +40,12 @@ class Cluster:
         found: dict[str, Any] | None = self._ask(group, kind, name, lambda client, resource: client.get(resource, name=name, namespace=namespace).to_dict())
         return found
 
-    def every(self, group: str, kind: str, namespace: str | None, most: int) -> list[dict[str, Any]]:
+    def every(self, group: str, kind: str, namespace: str | None, most: int, labels: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
         """All objects of a kind; raises InconclusiveError `lookup-failed`, also for more than `most`."""
 
         def call(client: Any, resource: type) -> list[dict[str, Any]]:
-            return [item.to_dict() for item in islice(client.list(resource, namespace=namespace or "*", chunk_size=500), most + 1)]
+            listed = client.list(resource, namespace=namespace or "*", chunk_size=500, labels=dict(labels) if labels else None)
+            return [item.to_dict() for item in islice(listed, most + 1)]
 
         found: list[dict[str, Any]] = self._ask(group, kind, "", call) or []
         if len(found) > most:
@@ -66,12 +61,10 @@ class Cluster:
 
     def _ask(self, group: str, kind: str, name: str, call: _Call) -> Any:
         """Ask under the version that is served; an API that is not served has no objects."""
-        from lightkube.generic_resource import create_namespaced_resource
-
-        plural, versions = _RESOURCES[group, kind]
+        plural, versions = self._resources[group, kind]
         known = self._served.get((group, kind))
         for version in (known,) if known is not None else versions:
-            answered, value = self._once(create_namespaced_resource(group, version, kind, plural), kind, name, call)
+            answered, value = self._once(_resource(group, version, kind, plural), kind, name, call)
             if answered:
                 self._served[group, kind] = version
                 return value
@@ -80,6 +73,7 @@ class Cluster:
 
     def _once(self, resource: type, kind: str, name: str, call: _Call) -> tuple[bool, Any]:
         """Whether this version is served, and what it said."""
+        from httpx2 import HTTPStatusError
         from lightkube.core.exceptions import ApiError
 
         where = f"{kind} {name}".rstrip()
@@ -91,6 +85,10 @@ class Cluster:
                 raise _failed(f"the Kubernetes API says {status.code}: {str(status.message)[:200]}", where) from error
             # "There is no such object" names it; "there is no such path" does not.
             return bool(name) and status.details is not None and bool(status.details.name), None
+        except HTTPStatusError as error:  # a path that is not served gets no Status, but a line of text
+            if error.response.status_code != 404:
+                raise _failed(f"the Kubernetes API says {error.response.status_code}", where) from error
+            return False, None
         except MisuseError:
             raise
         except Exception as error:  # a connection fails in errors of three libraries
@@ -109,8 +107,20 @@ class Cluster:
         return Client(config=self._configuration(), timeout=Timeout(self._seconds, connect=_CONNECT_SECONDS), trust_env=False)
 
 
-def connect(environment: Mapping[str, str], seconds: float) -> Cluster:
-    """The cluster of a kubeconfig, or the one around us; raises MisuseError `extra-missing` or `config-invalid`."""
+def _resource(group: str, version: str, kind: str, plural: str) -> type:
+    """The library has classes of its own for the core's kinds, and wants no others."""
+    if not group:
+        from lightkube.resources import core_v1
+
+        found: type = getattr(core_v1, kind)
+        return found
+    from lightkube.generic_resource import create_namespaced_resource
+
+    return create_namespaced_resource(group, version, kind, plural)
+
+
+def connect(environment: Mapping[str, str], seconds: float, resources: Resources) -> Cluster:
+    """The cluster of a kubeconfig, or the one around us, asked for these kinds; raises MisuseError `extra-missing` or `config-invalid`."""
     try:
         import lightkube  # noqa: F401  # whether the extra is there
     except ImportError as error:
@@ -120,7 +130,7 @@ def connect(environment: Mapping[str, str], seconds: float) -> Cluster:
         configuration()
     except Exception as error:  # malformed files are told in errors of three libraries
         raise MisuseError(codes.CONFIG_INVALID, f"no Kubernetes API is configured: {first_line(error)}") from error
-    return Cluster(configuration, seconds)
+    return Cluster(configuration, seconds, resources)
 
 
 def read_configuration(environment: Mapping[str, str]) -> Any:

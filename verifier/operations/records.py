@@ -67,7 +67,7 @@ def admit_record(review: Review, world: World) -> Verdict:
     record = _read(review.new, review)
     if was:  # 2
         return _frozen(_read(review.old, review), record)
-    return Verdict(findings=tuple(_judge_record(record, review.namespace, world)))
+    return Verdict(findings=tuple(judge_record(record, review.namespace, world)))
 
 
 def _read(value: Mapping[str, Any] | None, review: Review) -> ReleaseRecord:
@@ -91,7 +91,8 @@ def _frozen(old: ReleaseRecord, new: ReleaseRecord) -> Verdict:
     return Verdict(findings=(Finding(place="data.release", outcome=Outcome.DENIED, code=codes.RECORD_FROZEN, reason=reason),))
 
 
-def _judge_record(record: ReleaseRecord, namespace: str, world: World) -> Iterator[Finding]:
+def judge_record(record: ReleaseRecord, namespace: str, world: World) -> Iterator[Finding]:
+    """3 and 4: what comes of a record that was read."""
     recorded, prefix = record.fingerprint, ""
     found = _candidates(recorded.name, recorded.version, namespace, world)
     if found.trouble is not None and found.trouble.code is codes.NO_SOURCE and (marked := _MARKED.fullmatch(recorded.version)):

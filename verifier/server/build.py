@@ -19,6 +19,7 @@ from verifier.oci.credentials import Credentials
 from verifier.oci.session import Session, SessionSettings
 from verifier.operations.connections import Connections
 from verifier.operations.policies import load
+from verifier.operations.scanning import RESOURCES
 from verifier.server.admission import AdmissionSettings, Gate
 from verifier.server.app import create_app
 from verifier.server.callers import Callers, load_callers
@@ -66,7 +67,7 @@ def build_app(settings: ServerSettings) -> FastAPI:
     service = DecisionService(_snapshots(settings.policy, connections), connections, Metrics(), settings.service, store)
     if settings.admission is None:
         return create_app(service, callers, settings.context)
-    cluster = connect(os.environ, settings.admission.seconds / 2) if settings.kubernetes else None
+    cluster = connect(os.environ, settings.admission.seconds / 2, RESOURCES) if settings.kubernetes else None
     gate = Gate(service=service, callers=callers, context=settings.context, cluster=cluster, settings=settings.admission)
     return create_app(service, callers, settings.context, gate)
 

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -70,12 +70,12 @@ class _Unasked(Cluster):
     """A cluster that nobody asks."""
 
     def __init__(self) -> None:
-        super().__init__(lambda: None, 0.0)
+        super().__init__(lambda: None, 0.0, {})
 
     def get(self, group: str, kind: str, namespace: str, name: str) -> dict[str, Any] | None:
         raise _NotKnownError
 
-    def every(self, group: str, kind: str, namespace: str | None, most: int) -> list[dict[str, Any]]:
+    def every(self, group: str, kind: str, namespace: str | None, most: int, labels: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
         raise _NotKnownError
 
 

@@ -13,6 +13,7 @@ import pytest
 from tests.support.servers import serving
 from verifier.kube.cluster import Cluster, connect
 from verifier.model.errors import InconclusiveError, MisuseError, VerifierError
+from verifier.operations.scanning import RESOURCES
 
 GROUP = "source.toolkit.fluxcd.io"
 PATH = f"/apis/{GROUP}/v1/namespaces/apps/helmrepositories"
@@ -32,10 +33,10 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
         self.server.asked.append(self.path)
-        status, value = self.server.answers.get(path, (404, {"kind": "Status", "code": 404, "reason": "NotFound", "message": "no such path", "details": {}}))
+        status, value = self.server.answers.get(path, (404, b"404 page not found\n"))
         data = json.dumps(value).encode() if not isinstance(value, bytes) else value
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", "application/json" if not isinstance(value, bytes) else "text/plain")
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
@@ -63,7 +64,7 @@ def cluster(api: Api, work: Path) -> Cluster:
         "contexts": [{"name": "x", "context": {"cluster": "x"}}],
     }
     (work / "kubeconfig").write_text(json.dumps(value))
-    return connect({"KUBECONFIG": str(work / "kubeconfig")}, 2.0)
+    return connect({"KUBECONFIG": str(work / "kubeconfig")}, 2.0, RESOURCES)
 
 
 def absent(name: str) -> tuple[int, object]:
@@ -145,5 +146,5 @@ def test_several_threads_share_it(api: Api, tmp_path: Path) -> None:
 def test_a_kubeconfig_that_is_none(tmp_path: Path, text: str) -> None:
     (tmp_path / "kubeconfig").write_text(text)
     with pytest.raises(MisuseError) as refused:
-        connect({"KUBECONFIG": str(tmp_path / "kubeconfig")}, 1.0)
+        connect({"KUBECONFIG": str(tmp_path / "kubeconfig")}, 1.0, RESOURCES)
     assert refused.value.code.name == "config-invalid"

@@ -1,0 +1,121 @@
+"""What is installed now, judged: Helm's releases, and every object that names a chart.
+
+Nothing is changed and nothing is stored. What would be denied if the webhook enforced is told before it does; a kind whose API the cluster does not
+serve has no objects. Of Helm's releases those that are deployed count, not their history.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
+from typing import Any
+
+from msgspec import Struct
+
+from verifier.charts.release_record import ReleaseRecord, read_release
+from verifier.formats.loose import get, mapping, text
+from verifier.kube.cluster import Cluster, Resources
+from verifier.model import codes, limits
+from verifier.model.context import Context
+from verifier.model.decision import Outcome
+from verifier.model.errors import FailedError, InconclusiveError
+from verifier.model.reference import Reference
+from verifier.operations.admission import judge_use, named_charts
+from verifier.operations.records import judge_record
+from verifier.operations.verdict import Finding, Judged, World, finding_of
+from verifier.workloads.kinds import READERS
+from verifier.workloads.object import Object, read_object
+
+_AT_ONCE = 8
+_LABELS = {"owner": "helm"}
+RESOURCES: Resources = {
+    **{(reader.group, reader.kind): (reader.plural, reader.versions) for reader in READERS},
+    ("", "Secret"): ("secrets", ("v1",)),
+    ("", "ConfigMap"): ("configmaps", ("v1",)),
+}
+
+
+class Scanned(Struct, frozen=True, kw_only=True):
+    """One object, and what would come of it; no findings: it names no chart."""
+
+    what: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def outcome(self) -> Outcome:
+        """Denied before inconclusive before allowed."""
+        outcomes = {finding.outcome for finding in self.findings}
+        return next((outcome for outcome in (Outcome.DENIED, Outcome.INCONCLUSIVE) if outcome in outcomes), Outcome.ALLOWED)
+
+
+def once(decide: Callable[[Reference, Context], Judged]) -> Callable[[Reference, Context], Judged]:
+    """The same question is decided on once in one scan."""
+    known: dict[tuple[str, Context], Judged] = {}
+    lock = Lock()
+
+    def ask(reference: Reference, context: Context) -> Judged:
+        key = str(reference), context
+        with lock:
+            if key in known:
+                return known[key]
+        found = decide(reference, context)
+        with lock:
+            return known.setdefault(key, found)
+
+    return ask
+
+
+def scan(cluster: Cluster, world: World, namespaces: frozenset[str]) -> Iterator[Scanned]:
+    """Every object of the namespaces (of all, if there are none named); raises InconclusiveError `lookup-failed`."""
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        objects = [item for reader in READERS for item in _objects(cluster, reader.group, reader.kind) if _is_meant(item, namespaces)]
+        yield from (found for found in pool.map(lambda item: _judge(item, world), objects) if found.findings)
+        records = [item for kind in ("Secret", "ConfigMap") for item in _objects(cluster, "", kind, _LABELS) if _is_meant(item, namespaces)]
+        for scanned in pool.map(lambda item: _judge_record(item, world), records):
+            if scanned is not None:
+                yield scanned
+
+
+def _objects(cluster: Cluster, group: str, kind: str, labels: Mapping[str, str] | None = None) -> Iterator[Object]:
+    for value in cluster.every(group, kind, None, limits.ADMISSION_OBJECTS, labels):
+        item = read_object("", {"kind": kind, "apiVersion": "v1", **value})
+        if item is None:
+            raise InconclusiveError(codes.LOOKUP_FAILED, f"the Kubernetes API shows a {kind} that is no object")
+        yield item
+
+
+def _is_meant(item: Object, namespaces: frozenset[str]) -> bool:
+    return not namespaces or item.namespace in namespaces
+
+
+def _judge(item: Object, world: World) -> Scanned:
+    what = f"{item.kind} {item.namespace + '/' if item.namespace else ''}{item.name}"
+    try:
+        return Scanned(what=what, findings=tuple(found for use in named_charts(item, world) for found in judge_use(use, item.namespace, world)))
+    except (FailedError, InconclusiveError) as error:
+        return Scanned(what=what, findings=(finding_of("", error),))
+
+
+def _judge_record(item: Object, world: World) -> Scanned | None:
+    what = f"release in {item.kind} {item.namespace}/{item.name}"
+    try:
+        record = _read(item)
+        if text(get(mapping(record.value, "info"), "status")) != "deployed":
+            return None
+        what = f"release {item.namespace}/{record.name} (revision {record.revision}, {record.fingerprint.name} {record.fingerprint.version})"
+        return Scanned(what=what, findings=tuple(judge_record(record, item.namespace, world)))
+    except (FailedError, InconclusiveError) as error:
+        return Scanned(what=what, findings=(finding_of("data.release", error),))
+
+
+def _read(item: Object) -> ReleaseRecord:
+    written: Any = mapping(item.value, "data").get("release")
+    where = f"{item.kind} {item.namespace}/{item.name}"
+    try:
+        data = text(written).encode()
+        return read_release(base64.b64decode(data, validate=True) if item.kind == "Secret" else data, where=where)
+    except (binascii.Error, ValueError) as error:
+        raise FailedError(codes.RECORD_INVALID, "data.release is no base64", where=where) from error
