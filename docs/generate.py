@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from verifier.model.codes import ALL, Family
+from verifier.operations.webhooks import registrations
 from verifier.policy.expression import VOCABULARY, Scope
 from verifier.policy.schema import objects, policy_schema
 from verifier.report.schema import decision_schema
@@ -112,6 +113,7 @@ def pages() -> dict[str, str]:
         "codes.md": codes_page(),
         "policy-reference.md": reference_page(),
         "admission-kinds.md": kinds_page(),
+        "../verifier/deploy/helm-verifier/files/webhooks.json": json.dumps(registrations(), indent=1) + "\n",
         "decision.schema.json": json.dumps(decision_schema(), indent=2) + "\n",
         "policy.schema.json": json.dumps(policy_schema(), indent=2) + "\n",
     }

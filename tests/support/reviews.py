@@ -69,7 +69,7 @@ def release_value(data: bytes, **changed: Any) -> dict[str, Any]:
 
 def packed(value: Any) -> str:
     """As it stands under `data.release` of a Secret."""
-    return base64.b64encode(base64.b64encode(gzip.compress(json.dumps(value).encode()))).decode()
+    return base64.b64encode(base64.b64encode(gzip.compress(json.dumps(value).encode(), mtime=0))).decode()
 
 
 def record(data: str, *, name: str = "sh.helm.release.v1.r.v1", kind: str = "helm.sh/release.v1", labels: Mapping[str, str] | None = None) -> dict[str, Any]:

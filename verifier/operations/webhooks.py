@@ -43,6 +43,14 @@ class Endpoint(Struct, frozen=True, kw_only=True):
         return {"service": {"namespace": namespace, "name": name, "path": path, "port": 443}, **bundle}
 
 
+def registrations() -> dict[str, Any]:
+    """What the chart's templates need of both registrations: names, rules and conditions."""
+    nowhere = Endpoint(authority=b"", url="")
+    known = ("name", "rules", "matchConditions")
+    both = {"validating": validating(nowhere, ""), "mutating": mutating(nowhere, "")}
+    return {kind: [{key: webhook[key] for key in known if key in webhook} for webhook in made["webhooks"]] for kind, made in both.items()}
+
+
 def validating(endpoint: Endpoint, name: str, *, unjudged: Sequence[str] = (), unjudged_records: Sequence[str] = ()) -> dict[str, Any]:
     """A ValidatingWebhookConfiguration. Nothing of the namespaces `unjudged` reaches us, and no release record of `unjudged_records`."""
     charts = {"name": f"charts.{_DOMAIN}", "rules": rules(), **_selector(unjudged)}
