@@ -91,6 +91,7 @@ def test_every_option_that_docs_name_exists() -> None:
         "--insecure-ignore-tlog",
         "--admission-control-config-file",
         "--reuse-values",
+        "--create-namespace",
         "--verify",
         "--frozen",
         "--homedir",
