@@ -39,6 +39,8 @@ SEAMS = {
     "hvac": {"signers/vault.py"},
     "pkcs11": {"signers/pkcs11.py"},
     "sqlalchemy": {"store"},
+    "structlog": {"server"},
+    "jwt": {"server"},
     "lightkube": {"signers/kubernetes.py", "kube/cluster.py"},
     "httpx2": {"signers/kubernetes.py", "kube/cluster.py"},  # lightkube takes its timeouts
     "pysequoia": {"schemes/openpgp"},

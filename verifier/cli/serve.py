@@ -55,6 +55,8 @@ _SWITCH_SECONDS = 0.001
     "--store", type=click.Path(dir_okay=False), help="Keep decisions in this SQLite file; what cannot be kept is not allowed. GET /v1/decisions reads them."
 )
 @click.option("--keep-days", default=90, show_default=True, type=click.IntRange(1, 3650), help="How long decisions stay in the store.")
+@click.option("--log/--no-log", default=True, show_default=True, help="Tell each answer on stderr, as a line of JSON.")
+@click.option("--rate", default=0.0, show_default=True, type=click.FloatRange(0.0), help="Questions a second that each caller may ask; 0 sets no limit.")
 @click.option("--kubernetes", is_flag=True, help="Look up what objects refer to, by KUBECONFIG or the cluster around us.")
 @click.option(
     "--pinning",
@@ -107,6 +109,8 @@ def _settings(policy: str, callers: str | None, options: dict[str, Any]) -> Serv
         ),
         admission=AdmissionSettings(seconds=seconds, mode=options["admission"], pins=options["pinning"] == "pin") if options["admission"] else None,
         kubernetes=options["kubernetes"],
+        log=options["log"],
+        rate=options["rate"],
         store=Path(options["store"]) if options["store"] else None,
     )
 

@@ -265,6 +265,7 @@ EGRESS_DENIED = _inconclusive("egress-denied", "The address is not one that this
 AUTH_REFUSED = _inconclusive("auth-refused", "The registry points to a token server that we do not trust with credentials; check the realm it names.")
 EVIDENCE_LIMIT = _inconclusive("evidence-limit", "More or larger evidence than is read; remove what does not belong there.")
 RESPONSE_LIMIT = _inconclusive("response-limit", "The answer is larger than anything that belongs there.")
+TOO_MANY = _inconclusive("too-many", "This caller asks more often than `--rate` allows; wait as long as Retry-After says.")
 OVERLOADED = _inconclusive("overloaded", "The service has too many requests in hand; try again.")
 ATTACHMENT_LOST = _inconclusive("attachment-lost", "The registry does not show what was just attached; run the command again.")
 SIGNING_SERVICE_FAILED = _inconclusive(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 
 from msgspec import Struct
@@ -17,6 +18,8 @@ from verifier.model.reference import Reference
 from verifier.policy.document import Leniency, Policy
 from verifier.store.decisions import Verified
 from verifier.workloads.use import Named
+
+_USER = re.compile(r"//[^/@\s]{1,500}@")
 
 
 class Judged(Struct, frozen=True, kw_only=True):
@@ -90,6 +93,7 @@ def finding_of(place: str, error: VerifierError) -> Finding:
 
 
 def finding(place: str, code: Code, reason: str) -> Finding:
-    """A finding that denies: what is wrong, by its code."""
+    """A finding that denies: what is wrong, by its code. What somebody wrote into a URL before the `@` is nobody else's business."""
+    reason = _USER.sub("//***@", reason)
     outcome = Outcome.INCONCLUSIVE if code.family is Family.INCONCLUSIVE else Outcome.DENIED
     return Finding(place=place, outcome=outcome, code=code, reason=reason)

@@ -86,7 +86,7 @@ def _shared(endpoint: Endpoint, path: str) -> dict[str, Any]:
     return {
         "clientConfig": endpoint.at(path),
         "admissionReviewVersions": ["v1"],
-        "sideEffects": "None",
+        "sideEffects": "NoneOnDryRun",  # decisions are kept, where there is a store
         "failurePolicy": "Fail",
         "matchPolicy": "Equivalent",
         "timeoutSeconds": _SECONDS,

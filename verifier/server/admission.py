@@ -67,27 +67,31 @@ def add_admission(app: FastAPI, gate: Gate, unauthenticated: type[Exception]) ->
     ) -> Response:
         """Whether an object may be in the cluster: an AdmissionReview of admission.k8s.io/v1, answered by one."""
         started = time.monotonic()
-        if not _may_ask(gate, request, authorization):
+        if not await _may_ask(gate, request, authorization):
             raise unauthenticated
         review = read_review(await request.body())
         verdict = await _verdict(gate, review, seconds_for(waits, gate.settings.seconds))
-        gate.service.metrics.count_admission(verdict, gate.settings.mode, time.monotonic() - started)
+        took = time.monotonic() - started
+        gate.service.metrics.count_admission(verdict, gate.settings.mode, took)
+        gate.service.log.admission(review, verdict, gate.settings.mode, took)
         return JSONResponse(answer(review, verdict, gate.settings.mode))
 
     @app.post("/admission/mutate", response_class=Response)
     async def mutate(request: Request, authorization: _Header = "", waits: _Waits = "") -> Response:
         """The object with the verified digest in it, where its controller obeys one: an AdmissionReview, answered by one. It denies nothing."""
-        if not _may_ask(gate, request, authorization):
+        if not await _may_ask(gate, request, authorization):
             raise unauthenticated
         review = read_review(await request.body())
         patch = await _patch(gate, review, seconds_for(waits, gate.settings.seconds)) if gate.settings.pins else ()
         return JSONResponse(patched(review, patch))
 
 
-def _may_ask(gate: Gate, request: Request, authorization: str) -> bool:
+async def _may_ask(gate: Gate, request: Request, authorization: str) -> bool:
     """Who has shown a certificate to the listener, or has a token with the role."""
-    caller = gate.callers.identify(authorization)
-    return bool(request.scope.get("verifier.authenticated", False)) or (caller is not None and caller.may("admission"))
+    if request.scope.get("verifier.authenticated", False):
+        return True
+    caller = await gate.callers.identify(authorization)
+    return caller is not None and caller.may("admission")
 
 
 async def _patch(gate: Gate, review: Review, seconds: float) -> tuple[dict[str, Any], ...]:

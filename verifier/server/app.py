@@ -22,7 +22,7 @@ from verifier.model import codes
 from verifier.model.codes import Code, Family
 from verifier.model.context import Context
 from verifier.model.decision import Decision, Outcome
-from verifier.model.errors import VerifierError
+from verifier.model.errors import InconclusiveError, VerifierError
 from verifier.model.reference import parse_oci
 from verifier.report.schema import decision_schema
 from verifier.server.admission import Gate, add_admission
@@ -30,11 +30,13 @@ from verifier.server.body_limit import BodyLimit
 from verifier.server.callers import Callers
 from verifier.server.history import add_history
 from verifier.server.metrics import CONTENT_TYPE
+from verifier.server.rate import RateLimit
 from verifier.server.service import DecisionService
 
 _STATUS = {Outcome.ALLOWED: 200, Outcome.DENIED: 403, Outcome.INCONCLUSIVE: 503}
 _PROBLEM_STATUS = {Family.MISUSE: 422, Family.FAILED: 403, Family.INCONCLUSIVE: 503}
 _RETRY_SECONDS = 5
+_Authorization = Annotated[str, Header()]
 
 
 class ClaimedContext(BaseModel):
@@ -54,8 +56,12 @@ class Question(BaseModel):
     context: ClaimedContext = Field(default_factory=ClaimedContext)
 
 
-def create_app(service: DecisionService, callers: Callers, own_context: Context, gate: Gate | None = None) -> FastAPI:
-    """The application; `own_context` is what the server's settings say of where it stands. With a `gate`, the admission webhook, too."""
+def create_app(service: DecisionService, callers: Callers, own_context: Context, gate: Gate | None = None, *, rate: float = 0.0) -> FastAPI:
+    """The application; `own_context` is what the server's settings say of where it stands. With a `gate`, the admission webhook, too.
+
+    `rate`: how many questions a second each caller may ask, by token or by address; 0 sets no limit. The API server is not limited.
+    """
+    limit = RateLimit(rate)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -76,19 +82,28 @@ def create_app(service: DecisionService, callers: Callers, own_context: Context,
         add_history(app, service.store, callers, _Unauthenticated)
 
     @app.post("/v1/verify", responses=_documented_responses(), response_class=Response)
-    async def verify(question: Question, authorization: Annotated[str, Header()] = "", enforce: Annotated[bool, Query()] = True) -> Response:
+    async def verify(question: Question, request: Request, authorization: _Authorization = "", enforce: Annotated[bool, Query()] = True) -> Response:
         """Decide; the body is the whole decision, whatever the answer."""
         started = time.monotonic()
-        caller = callers.identify(authorization)
+        caller = await callers.identify(authorization)
         if caller is None or not caller.may("verify"):
             raise _Unauthenticated
+        _check_rate(limit, caller.name if callers.callers else request.client.host if request.client is not None else "")
         context = caller.context(own_context, question.context.model_dump(exclude_none=True))
         answered = await service.answer(parse_oci(question.reference), context)
-        service.metrics.count(answered.decision, time.monotonic() - started)
+        took = time.monotonic() - started
+        service.metrics.count(answered.decision, took)
+        service.log.decision(answered.decision, caller.name, took)
         status = _STATUS[answered.decision.outcome] if enforce else 200
         return Response(answered.body, status, headers=_headers(answered.decision, status), media_type="application/json")
 
     return app
+
+
+def _check_rate(limit: RateLimit, caller: str) -> None:
+    wait = limit.wait(caller)
+    if wait:
+        raise InconclusiveError(codes.TOO_MANY, f"{caller[:100]} asks more than its share", retry_after=max(wait, 1.0))
 
 
 class _Unauthenticated(Exception):
@@ -127,7 +142,8 @@ def _add_errors(app: FastAPI, service: DecisionService) -> None:
     async def misuse(_: Request, error: Exception) -> Response:
         assert isinstance(error, VerifierError)
         wait = {"Retry-After": str(int(error.retry_after or _RETRY_SECONDS))} if error.code.family is Family.INCONCLUSIVE else {}
-        return _problem(service, _PROBLEM_STATUS[error.code.family], error.code, str(error), wait)
+        status = 429 if error.code is codes.TOO_MANY else _PROBLEM_STATUS[error.code.family]
+        return _problem(service, status, error.code, str(error), wait)
 
     async def invalid(_: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
@@ -149,6 +165,7 @@ def _add_errors(app: FastAPI, service: DecisionService) -> None:
 
 def _problem(service: DecisionService, status: int, code: Code, detail: str, headers: dict[str, str]) -> Response:
     service.metrics.refused.labels(str(status)).inc()
+    service.log.refused(status, code.name)
     body = {"type": f"urn:verifier:code:{code.name}", "title": code.name, "status": status, "detail": detail[:2000], "advice": code.advice}
     return JSONResponse(body, status, headers=headers, media_type="application/problem+json")
 

@@ -7,13 +7,17 @@ from pathlib import Path
 
 from fastapi import FastAPI
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from verifier.kube.cluster import connect
-from verifier.model import limits
+from verifier.model import codes, limits
 from verifier.model.context import Context
+from verifier.model.errors import InconclusiveError
 from verifier.model.reference import SCHEME
+from verifier.net.deadline import Deadline
 from verifier.net.egress import Egress
 from verifier.net.transport import HttpTransport, TlsSettings
+from verifier.net.web import WebClient
 from verifier.oci.cache import ContentCache
 from verifier.oci.credentials import Credentials
 from verifier.oci.session import Session, SessionSettings
@@ -23,13 +27,15 @@ from verifier.operations.scanning import RESOURCES
 from verifier.server.admission import AdmissionSettings, Gate
 from verifier.server.app import create_app
 from verifier.server.callers import Callers, load_callers
-from verifier.server.metrics import Metrics
+from verifier.server.log import Log
+from verifier.server.oidc import Issuers
 from verifier.server.service import DecisionService, ServiceSettings
 from verifier.server.snapshot import Snapshots
 from verifier.settings import credential_files, load_settings
 from verifier.store.decisions import open_store
 
 _REFETCH_SECONDS = 60.0
+_ISSUER_SECONDS = 5.0
 _CACHE_BYTES = 48 * limits.MIB
 
 
@@ -47,6 +53,8 @@ class ServerSettings(Struct, frozen=True, kw_only=True):
     admission: AdmissionSettings | None = None
     kubernetes: bool = False
     store: Path | None = None
+    log: bool = False
+    rate: float = 0.0
 
 
 def build_app(settings: ServerSettings) -> FastAPI:
@@ -62,14 +70,31 @@ def build_app(settings: ServerSettings) -> FastAPI:
     loopback_tls = bool(settings.tls.ca_file)
     session = Session(transport, credentials, SessionSettings(egress=egress, tls=settings.tls, plain_http=settings.plain_http, loopback_tls=loopback_tls))
     connections = Connections(session, ContentCache(_CACHE_BYTES))
-    callers = load_callers(settings.callers) if settings.callers else Callers()
+    callers = _callers(settings)
     store = open_store(settings.store) if settings.store is not None else None
-    service = DecisionService(_snapshots(settings.policy, connections), connections, Metrics(), settings.service, store)
+    service = DecisionService(_snapshots(settings.policy, connections), connections, settings.service, store, Log(quiet=not settings.log))
     if settings.admission is None:
-        return create_app(service, callers, settings.context)
+        return create_app(service, callers, settings.context, rate=settings.rate)
     cluster = connect(os.environ, settings.admission.seconds / 2, RESOURCES) if settings.kubernetes else None
     gate = Gate(service=service, callers=callers, context=settings.context, cluster=cluster, settings=settings.admission)
-    return create_app(service, callers, settings.context, gate)
+    return create_app(service, callers, settings.context, gate, rate=settings.rate)
+
+
+def _callers(settings: ServerSettings) -> Callers:
+    """With a way to their issuers' keys, where there are any."""
+    callers = load_callers(settings.callers) if settings.callers else Callers()
+    if not callers.issuer_hosts:
+        return callers
+    egress = Egress(allow_private=False, allowed_hosts=settings.allowed_hosts | callers.issuer_hosts)
+    client = WebClient(egress=egress, tls=settings.tls)
+
+    def fetch(url: str) -> bytes:
+        response = client.get(url, [], {"Accept": "application/json"}, Deadline.after(_ISSUER_SECONDS))
+        if response.status != 200:
+            raise InconclusiveError(codes.UNREACHABLE, f"{url[:200]} answers {response.status}")
+        return response.body
+
+    return replace(callers, issuers=Issuers(fetch))
 
 
 def _snapshots(policy: str | Path, connections: Connections) -> Snapshots:

@@ -7,17 +7,21 @@
         sha256: HEX                      # of the bearer token; the token itself is never stored
         roles: [verify]                  # verify (the default), decisions (reads what was decided), admission (the API server)
         grants: {environment: [prod], namespace: ["*"]}
+      - name: ci
+        oidc: {issuer: https://token.actions.githubusercontent.com, audience: helm-verifier, subject: "repo:acme/charts:**"}
 
 What a caller merely claims counts only if it is granted; the rest of the context is the server's own.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from msgspec import Struct, field
 
@@ -27,6 +31,9 @@ from verifier.model.context import CONTEXT_KEYS, Context
 from verifier.model.errors import MisuseError
 from verifier.operations.resolve import read_local
 from verifier.policy.fields import Fields, fail, one_of, sequence, text, texts
+from verifier.policy.identity import glob_or_exact
+from verifier.policy.trust import exactly_one
+from verifier.server.oidc import Identity, Issuers, is_secure
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -36,6 +43,7 @@ class Caller(Struct, frozen=True, kw_only=True):
 
     name: str
     token_sha256: str = ""
+    identity: Identity | None = None
     roles: frozenset[str] = frozenset(("verify",))
     grants: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
@@ -61,15 +69,29 @@ class Callers(Struct, frozen=True):
     """All who may call; none at all means that nobody is asked."""
 
     callers: tuple[Caller, ...] = ()
+    issuers: Issuers | None = None
 
-    def identify(self, authorization: str) -> Caller | None:
-        """The caller whose token this is; every token is compared, in constant time."""
+    async def identify(self, authorization: str) -> Caller | None:
+        """The caller whose token this is; every token is compared, in constant time. Raises InconclusiveError where an issuer's keys cannot be had."""
         if not self.callers:
             return ANYONE
-        scheme, _, token = authorization.partition(" ")
-        given = hashlib.sha256(token.strip().encode()).hexdigest()
+        scheme, _, written = authorization.partition(" ")
+        token = written.strip()
+        if scheme.lower() != "bearer" or not token:
+            return None
+        given = hashlib.sha256(token.encode()).hexdigest()
         found = [caller for caller in self.callers if hmac.compare_digest(caller.token_sha256, given)]
-        return found[0] if found and scheme.lower() == "bearer" and token.strip() else None
+        if found or self.issuers is None or token.count(".") != 2:
+            return found[0] if found else None
+        return await asyncio.to_thread(self._by_identity, token, self.issuers)
+
+    def _by_identity(self, token: str, issuers: Issuers) -> Caller | None:
+        return next((caller for caller in self.callers if caller.identity is not None and issuers.stands_for(token, caller.identity)), None)
+
+    @property
+    def issuer_hosts(self) -> frozenset[str]:
+        """Whom we may ask for keys, though they lie on a private address: they are configured."""
+        return frozenset(urlsplit(caller.identity.issuer).netloc for caller in self.callers if caller.identity is not None)
 
 
 def load_callers(path: Path) -> Callers:
@@ -85,12 +107,21 @@ def load_callers(path: Path) -> Callers:
 
 
 def _caller(node: Node) -> Caller:
-    fields = Fields(node, "a caller", ("name", "sha256", "roles", "grants"))
-    digest = text(fields.need("sha256"))
-    if not _SHA256.fullmatch(digest):
+    fields = Fields(node, "a caller", ("name", "sha256", "oidc", "roles", "grants"))
+    exactly_one(fields, ("sha256", "oidc"))
+    digest = fields.get("sha256", text, "")
+    if fields.has("sha256") and not _SHA256.fullmatch(digest):
         fail(fields.need("sha256"), "must be the SHA-256 of the token, 64 lower-case hex digits in quotes")
     grants = {}
     if fields.has("grants"):
         grants = {key: frozenset(texts(inner)) for key, inner in Fields(fields.need("grants"), "grants", CONTEXT_KEYS).items().items()}
     roles = frozenset(fields.get("roles", lambda inner: tuple(one_of(*ROLES)(item) for item in sequence(inner)), ("verify",)))
-    return Caller(name=text(fields.need("name")), token_sha256=digest, roles=roles, grants=grants)
+    return Caller(name=text(fields.need("name")), token_sha256=digest, identity=fields.optional("oidc", _identity), roles=roles, grants=grants)
+
+
+def _identity(node: Node) -> Identity:
+    fields = Fields(node, "oidc", ("issuer", "audience", "subject"))
+    issuer = text(fields.need("issuer"))
+    if not is_secure(issuer):
+        fail(fields.need("issuer"), "an issuer is an https:// URL")
+    return Identity(issuer=issuer, audience=text(fields.need("audience")), subject=glob_or_exact(text(fields.need("subject"))))

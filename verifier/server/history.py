@@ -42,7 +42,7 @@ def add_history(app: FastAPI, store: DecisionStore, callers: Callers, unauthenti
     @app.get("/v1/decisions", response_class=Response)
     async def decisions(which: Annotated[Which, Query()], authorization: _Header = "") -> Response:
         """Decisions that were given, newest first."""
-        _check(callers, authorization, unauthenticated)
+        await _check(callers, authorization, unauthenticated)
         given = which.model_dump()
         wanted = Wanted(**given | {"since": _utc(which.since), "before": _utc(which.before)})
         found = await asyncio.to_thread(store.find, wanted)
@@ -65,15 +65,15 @@ def add_history(app: FastAPI, store: DecisionStore, callers: Callers, unauthenti
     @app.get("/v1/decisions/{identifier}", response_class=Response)
     async def decision(identifier: str, authorization: _Header = "") -> Response:
         """One decision, whole, as it was given."""
-        _check(callers, authorization, unauthenticated)
+        await _check(callers, authorization, unauthenticated)
         found = await asyncio.to_thread(store.get, identifier[:64])
         if found is None:
             raise InconclusiveError(codes.NOT_FOUND, f"no decision {identifier[:64]!r} is kept")
         return JSONResponse(parse_object(found.body, where="a kept decision"))
 
 
-def _check(callers: Callers, authorization: str, unauthenticated: type[Exception]) -> None:
-    caller = callers.identify(authorization)
+async def _check(callers: Callers, authorization: str, unauthenticated: type[Exception]) -> None:
+    caller = await callers.identify(authorization)
     if caller is None or not caller.may("decisions"):
         raise unauthenticated
 

@@ -38,6 +38,7 @@ from verifier.operations.verification import Examined, Options, examine_pinned, 
 from verifier.report.codec import encode
 from verifier.server import snapshot
 from verifier.server.cache import Answered, DecisionCache, Key, cache_key, ending
+from verifier.server.log import Log
 from verifier.server.metrics import Metrics
 from verifier.server.snapshot import Snapshot, Snapshots
 from verifier.store.decisions import DecisionStore, Kept, Verified
@@ -82,11 +83,14 @@ class _Unasked(Cluster):
 class DecisionService:
     """Answers questions about registry references under one policy snapshot."""
 
-    def __init__(self, snapshots: Snapshots, connections: Connections, metrics: Metrics, settings: ServiceSettings, store: DecisionStore | None = None) -> None:
+    def __init__(
+        self, snapshots: Snapshots, connections: Connections, settings: ServiceSettings, store: DecisionStore | None = None, log: Log | None = None
+    ) -> None:
         self.snapshots = snapshots
         self.store = store
+        self.log = log or Log(quiet=True)
         self._forgot = time.monotonic()
-        self.metrics = metrics
+        self.metrics = Metrics()
         self._connections = connections
         self._settings = settings
         self._cache = DecisionCache()
@@ -114,7 +118,7 @@ class DecisionService:
         if at_once is not None:
             self.metrics.cache_hits.inc()
             return at_once
-        world = self._world(cluster, context)
+        world = self._world(cluster, context, dry_run=review.dry_run)
         return await self._in_time(lambda: admit(review, world), within)
 
     def _admit_at_once(self, review: Review, context: Context) -> Verdict | None:
@@ -137,11 +141,11 @@ class DecisionService:
 
     async def pin(self, review: Review, cluster: Cluster | None, context: Context, within: float) -> tuple[dict[str, Any], ...]:
         """The patch that writes digests; raises as `admit` does."""
-        world = self._world(cluster, context)
+        world = self._world(cluster, context, dry_run=review.dry_run)
         return await self._in_time(lambda: pin(review, world), within)
 
-    def _world(self, cluster: Cluster | None, context: Context) -> World:
-        held = self.snapshots.current
+    def _world(self, cluster: Cluster | None, context: Context, *, dry_run: bool) -> World:
+        held = replace(self.snapshots.current, dry_run=dry_run)
 
         def decide(reference: Reference, context: Context) -> Judged:
             answered = self._decide(Request(reference=reference, context=context), held)
@@ -173,7 +177,8 @@ class DecisionService:
         """Look for changed policy and trust files until cancelled."""
         while True:
             await asyncio.sleep(snapshot.PERIOD)
-            await asyncio.to_thread(self.snapshots.refresh)
+            if await asyncio.to_thread(self.snapshots.refresh):
+                self.log.event("policy-changed", policy=self.snapshots.current.loaded.policy.name, digest=self.snapshots.current.loaded.policy.digest)
             self._tell()
             if self.store is not None and time.monotonic() - self._forgot > _FORGET_EVERY_SECONDS:
                 self._forgot = time.monotonic()
@@ -206,8 +211,9 @@ class DecisionService:
         return self._cache.get(self._key(pinned, context, self.snapshots.current), self._settings.clock())
 
     def _key(self, reference: PinnedReference, context: Context, held: Snapshot) -> Key:
-        """Answers that were made before the policy on disk stopped loading do not say so: they are others."""
-        return cache_key(reference, context, held.loaded, (*self._settings.unsafe, *filter(None, (held.problem,))))
+        """Answers that were made before the policy on disk stopped loading do not say so: they are others. So are those that were not kept."""
+        apart = (held.problem, "dry run" if held.dry_run else None)
+        return cache_key(reference, context, held.loaded, (*self._settings.unsafe, *filter(None, apart)))
 
     def _ended(self, done: asyncio.Future[Any]) -> None:
         self._slots.release()
@@ -249,7 +255,7 @@ class DecisionService:
         ends = ending(decision, now)
         compared = fingerprint_for(decision) if held.loaded.policy.sources or self.store is not None else None
         answered = Answered(_without_bytes(decision), json.dumps(encode(decision)).encode(), ends or now, compared)
-        if self.store is not None:
+        if self.store is not None and not held.dry_run:
             self.store.record(*kept_rows(answered))  # before anybody hears it
         if key is not None and ends is not None:
             self._cache.put(key, answered)

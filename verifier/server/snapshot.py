@@ -24,11 +24,15 @@ _State = dict[Path, tuple[int, int, int] | None]
 
 
 class Snapshot(Struct, frozen=True):
-    """What decisions are made with; one of them is used from its beginning to its end. `problem`: why there is no newer one."""
+    """What decisions are made with; one of them is used from its beginning to its end. `problem`: why there is no newer one.
+
+    `dry_run`: what comes of it is kept nowhere, and answers nobody else.
+    """
 
     loaded: LoadedPolicy
     wanted: frozenset[str]
     problem: str | None = None
+    dry_run: bool = False
 
 
 class Snapshots:

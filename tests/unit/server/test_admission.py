@@ -25,7 +25,6 @@ from verifier.server.admission import AdmissionSettings, Gate, seconds_for
 from verifier.server.app import create_app
 from verifier.server.callers import Caller, Callers
 from verifier.server.listeners import WebhookOnly
-from verifier.server.metrics import Metrics
 from verifier.server.service import DecisionService, ServiceSettings
 from verifier.server.snapshot import Snapshots
 
@@ -43,7 +42,7 @@ class Webhook(Client):
 def serving(
     loaded: LoadedPolicy, mode: str = "enforce", callers: Callers | None = None, only: bool | None = None, pins: bool = False, **settings: Any
 ) -> Iterator[Webhook]:
-    service = DecisionService(Snapshots(lambda: loaded), connect(), Metrics(), ServiceSettings(**settings))
+    service = DecisionService(Snapshots(lambda: loaded), connect(), ServiceSettings(**settings))
     own, who = Context(cluster="test", asserted_by="server"), callers or Callers()
     gate = Gate(service=service, callers=who, context=own, cluster=ListedCluster(), settings=AdmissionSettings(seconds=5.0, mode=mode, pins=pins))
     app: Any = create_app(service, who, own, gate)

@@ -24,7 +24,6 @@ from verifier.registry.running import running
 from verifier.server.admission import AdmissionSettings, Gate
 from verifier.server.app import create_app
 from verifier.server.callers import Caller, Callers
-from verifier.server.metrics import Metrics
 from verifier.server.service import DecisionService, ServiceSettings
 from verifier.server.snapshot import Snapshots
 from verifier.store.decisions import open_store
@@ -32,7 +31,7 @@ from verifier.store.decisions import open_store
 
 @contextmanager
 def serving(loaded: LoadedPolicy, path: Path, callers: Callers | None = None) -> Iterator[Webhook]:
-    service = DecisionService(Snapshots(lambda: loaded), connect(), Metrics(), ServiceSettings(), open_store(path))
+    service = DecisionService(Snapshots(lambda: loaded), connect(), ServiceSettings(), open_store(path))
     own, who = Context(cluster="test", asserted_by="server"), callers or Callers()
     gate = Gate(service=service, callers=who, context=own, cluster=None, settings=AdmissionSettings())
     with running(create_app(service, who, own, gate)) as host:

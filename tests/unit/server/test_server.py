@@ -32,7 +32,6 @@ from verifier.server.app import create_app
 from verifier.server.build import ServerSettings, build_app
 from verifier.server.cache import Answered, DecisionCache, cache_key, ending
 from verifier.server.callers import Callers, load_callers
-from verifier.server.metrics import Metrics
 from verifier.server.service import DecisionService, ServiceSettings
 from verifier.server.snapshot import Snapshots
 from verifier.signers.public import public_pem
@@ -50,7 +49,7 @@ class Api(Client):
 
 @contextmanager
 def serving(loaded: LoadedPolicy, callers: Callers | None = None, own: Context | None = None, **settings: Any) -> Iterator[Api]:
-    service = DecisionService(Snapshots(lambda: loaded), connect(), Metrics(), ServiceSettings(**settings))
+    service = DecisionService(Snapshots(lambda: loaded), connect(), ServiceSettings(**settings))
     with running(create_app(service, callers or Callers(), own or Context(asserted_by="server"))) as host:
         yield Api(host)
 

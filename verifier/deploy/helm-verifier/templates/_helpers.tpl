@@ -33,7 +33,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 
 {{- define "verifier.webhook" -}}
 admissionReviewVersions: [v1]
-sideEffects: None
+sideEffects: NoneOnDryRun
 matchPolicy: Equivalent
 timeoutSeconds: {{ .Values.admission.timeoutSeconds }}
 {{- end }}
