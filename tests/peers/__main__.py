@@ -15,7 +15,7 @@ import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.peers import BENCH_PEERS, BIN, LIBRARIES, PEERS, SHARE, Debian, GoBuild, GoModule, Npm, Source, Wheel, obtainable, wants
+from tests.peers import BENCH_PEERS, BIN, LIBRARIES, PEERS, SHARE, Crds, Debian, GoBuild, GoModule, Npm, Source, Wheel, obtainable, wants
 
 _ATTEMPTS = 2
 
@@ -60,6 +60,8 @@ def fetch(peer: Source, directory: Path) -> bytes:
             return next(path for path in directory.iterdir() if path.is_file()).read_bytes()
         case GoBuild():
             return build(peer, directory)
+        case Crds():
+            return definitions(peer, directory)
         case Npm():
             modules = BIN.parent / "npm"
             modules.mkdir(parents=True, exist_ok=True)
@@ -74,6 +76,16 @@ def fetch(peer: Source, directory: Path) -> bytes:
                 for library in (directory / "x").glob("**/lib/**/*.so*"):
                     place(LIBRARIES / library.name, library.read_bytes())
             return (directory / "x" / peer.path).read_bytes()
+
+
+def definitions(peer: Crds, directory: Path) -> bytes:
+    """Their names, a line each."""
+    got = json.loads(run("mod", "download", "-json", f"{peer.module}@{peer.version}", program="go", cwd=directory, GONOSUMDB="*"))
+    name = next(name for name, other in PEERS.items() if other is peer)
+    files = [file for file in sorted(Path(got["Dir"]).glob(peer.files)) if b"CustomResourceDefinition" in file.read_bytes()]
+    for file in files:
+        place(SHARE / name / file.name, file.read_bytes())
+    return "\n".join([file.name for file in files]).encode() + b"\n"
 
 
 def build(peer: GoBuild, directory: Path) -> bytes:
