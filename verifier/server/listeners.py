@@ -23,6 +23,8 @@ from verifier.server.body_limit import Asgi, Receive, Send
 
 _LOOK_SECONDS = 1.0
 _DRAIN_SECONDS = 25  # what is in hand may end; below Kubernetes' grace period of 30
+# Go's clients, the API server among them, keep a connection for 90 seconds; who closes first while they send loses their request.
+_KEEP_ALIVE_SECONDS = 120
 _WEBHOOK_PATHS = ("/admission/", "/healthz", "/readyz")
 
 
@@ -90,6 +92,7 @@ def _configuration(listener: Listener) -> uvicorn.Config:
         access_log=False,
         lifespan="on" if listener.lifespan else "off",
         timeout_graceful_shutdown=_DRAIN_SECONDS,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         ssl_certfile=str(tls.certificate) if tls is not None else None,
         ssl_keyfile=str(tls.key) if tls is not None else None,
         ssl_ca_certs=str(tls.client_ca) if tls is not None and tls.client_ca is not None else None,
