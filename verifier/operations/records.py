@@ -64,23 +64,23 @@ def admit_record(review: Review, world: World) -> Verdict:
     was = review.operation == "UPDATE" and is_record(review.old)
     if not was and not is_record(review.new):
         return Verdict()
-    record = _read(review.new, review)
+    record = read_record(review.new, review.kind, review.what)
     if was:  # 2
-        return _frozen(_read(review.old, review), record)
+        return _frozen(read_record(review.old, review.kind, review.what), record)
     return Verdict(findings=tuple(judge_record(record, review.namespace, world)))
 
 
-def _read(value: Mapping[str, Any] | None, review: Review) -> ReleaseRecord:
-    data = mapping(value, "data")
-    written = data.get("release")
+def read_record(value: Mapping[str, Any] | None, kind: str, where: str) -> ReleaseRecord:
+    """The record in a Secret or ConfigMap; raises FailedError `record-invalid`."""
+    written = mapping(value, "data").get("release")
     if not isinstance(written, str) or mapping(value, "stringData") or mapping(value, "binaryData"):
-        raise FailedError(codes.RECORD_INVALID, "it looks like a release record of Helm's, and holds no `data.release`", where=review.what)
-    if review.kind == "ConfigMap":
-        return read_release(written.encode(), where=review.what)
+        raise FailedError(codes.RECORD_INVALID, "it looks like a release record of Helm's, and holds no `data.release`", where=where)
+    if kind == "ConfigMap":
+        return read_release(written.encode(), where=where)
     try:
-        return read_release(base64.b64decode(written, validate=True), where=review.what)
+        return read_release(base64.b64decode(written, validate=True), where=where)
     except (binascii.Error, ValueError) as error:
-        raise FailedError(codes.RECORD_INVALID, "data.release is no base64", where=review.what) from error
+        raise FailedError(codes.RECORD_INVALID, "data.release is no base64", where=where) from error
 
 
 def _frozen(old: ReleaseRecord, new: ReleaseRecord) -> Verdict:

@@ -6,16 +6,12 @@ serve has no objects. Of Helm's releases those that are deployed count, not thei
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
-from typing import Any
 
 from msgspec import Struct
 
-from verifier.charts.release_record import ReleaseRecord, read_release
 from verifier.formats.loose import get, mapping, text
 from verifier.kube.cluster import Cluster, Resources
 from verifier.model import codes, limits
@@ -24,7 +20,7 @@ from verifier.model.decision import Outcome
 from verifier.model.errors import FailedError, InconclusiveError
 from verifier.model.reference import Reference
 from verifier.operations.admission import judge_use, named_charts
-from verifier.operations.records import judge_record
+from verifier.operations.records import judge_record, read_record
 from verifier.operations.verdict import Finding, Judged, World, finding_of
 from verifier.workloads.kinds import READERS
 from verifier.workloads.object import Object, read_object
@@ -102,20 +98,10 @@ def _judge(item: Object, world: World) -> Scanned:
 def _judge_record(item: Object, world: World) -> Scanned | None:
     what = f"release in {item.kind} {item.namespace}/{item.name}"
     try:
-        record = _read(item)
+        record = read_record(item.value, item.kind, what)
         if text(get(mapping(record.value, "info"), "status")) != "deployed":
             return None
         what = f"release {item.namespace}/{record.name} (revision {record.revision}, {record.fingerprint.name} {record.fingerprint.version})"
         return Scanned(what=what, findings=tuple(judge_record(record, item.namespace, world)))
     except (FailedError, InconclusiveError) as error:
         return Scanned(what=what, findings=(finding_of("data.release", error),))
-
-
-def _read(item: Object) -> ReleaseRecord:
-    written: Any = mapping(item.value, "data").get("release")
-    where = f"{item.kind} {item.namespace}/{item.name}"
-    try:
-        data = text(written).encode()
-        return read_release(base64.b64decode(data, validate=True) if item.kind == "Secret" else data, where=where)
-    except (binascii.Error, ValueError) as error:
-        raise FailedError(codes.RECORD_INVALID, "data.release is no base64", where=where) from error
