@@ -28,7 +28,7 @@ from verifier.model.reference import parse_oci
 from verifier.operations.records import admit_record, judge_inline
 from verifier.operations.review import Review
 from verifier.operations.verdict import Finding, Verdict, World, decided, finding, finding_of
-from verifier.policy.document import Leniency
+from verifier.policy.cluster import Leniency
 from verifier.policy.sources import allows_git
 from verifier.workloads.kinds import new_needs, reader_of, uses_of
 from verifier.workloads.object import Every, Found, Need, Object, read_object
@@ -59,7 +59,7 @@ def _admit_object(review: Review, world: World) -> Verdict:
     if _only_loses_finalizers(review):  # 4
         return Verdict(warnings=("it is being deleted, and only its finalizers changed",))
     uses = named_charts(item, world)
-    return Verdict(findings=tuple(finding for use in uses for finding in judge_use(use, review.namespace, world)))
+    return Verdict(findings=tuple(world.softened(found) for use in uses for found in judge_use(use, review.namespace, world)))
 
 
 def named_charts(item: Object, world: World) -> tuple[ChartUse, ...]:

@@ -33,7 +33,7 @@ from verifier.model.errors import FailedError, MisuseError
 from verifier.model.reference import Reference, canonical_tag, parse_oci
 from verifier.operations.review import Review
 from verifier.operations.verdict import Finding, Judged, Verdict, World, decided
-from verifier.policy.document import Leniency
+from verifier.policy.cluster import Leniency
 from verifier.policy.sources import repositories_for
 from verifier.workloads.use import Inline
 
@@ -67,7 +67,7 @@ def admit_record(review: Review, world: World) -> Verdict:
     record = read_record(review.new, review.kind, review.what)
     if was:  # 2
         return _frozen(read_record(review.old, review.kind, review.what), record)
-    return Verdict(findings=tuple(judge_record(record, review.namespace, world)))
+    return Verdict(findings=tuple(world.softened(found) for found in judge_record(record, review.namespace, world)))
 
 
 def read_record(value: Mapping[str, Any] | None, kind: str, where: str) -> ReleaseRecord:

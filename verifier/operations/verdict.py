@@ -15,7 +15,8 @@ from verifier.model.context import Context
 from verifier.model.decision import Decision, Outcome
 from verifier.model.errors import VerifierError
 from verifier.model.reference import Reference
-from verifier.policy.document import Leniency, Policy
+from verifier.policy.cluster import Admission, Leniency
+from verifier.policy.document import Policy, Rule
 from verifier.store.decisions import Verified
 from verifier.workloads.use import Named
 
@@ -48,12 +49,25 @@ class World(Struct, frozen=True, kw_only=True):
 
     def lets_pass(self, decision: Decision, leniency: Leniency) -> bool:
         """Whether the rule that decided says so."""
-        rule = next((rule for rule in self.policy.rules if rule.name == decision.policy.rule), None)
+        rule = self._rule(decision)
         return rule is not None and leniency in rule.lenient
+
+    def softened(self, found: Finding) -> Finding:
+        """A denial under a rule that does not enforce yet lets the object in, and stays what it is for all who look."""
+        rule = self._rule(found.decision) if found.decision is not None else None
+        if found.outcome is Outcome.ALLOWED or rule is None or rule.admission is Admission.ENFORCE:
+            return found
+        return replace(found, outcome=Outcome.ALLOWED, softened=rule.admission)
+
+    def _rule(self, decision: Decision) -> Rule | None:
+        return next((rule for rule in self.policy.rules if rule.name == decision.policy.rule), None)
 
 
 class Finding(Struct, frozen=True, kw_only=True):
-    """One chart of the object, or one thing that is wrong with it; `code` is None where nothing is."""
+    """One chart of the object, or one thing that is wrong with it; `code` is None where nothing is.
+
+    `softened`: it would be denied, and its rule only warns or audits.
+    """
 
     place: str
     outcome: Outcome
@@ -61,6 +75,7 @@ class Finding(Struct, frozen=True, kw_only=True):
     code: Code | None = None
     decision: Decision | None = None
     use: Named | None = None
+    softened: Admission | None = None
 
 
 class Verdict(Struct, frozen=True, kw_only=True):

@@ -15,6 +15,7 @@ from msgspec import Struct, field
 from verifier.charts.version import Range, Version
 from verifier.model.claim import Clock, Form
 from verifier.model.decision import Action, Waiver
+from verifier.policy.cluster import Admission, Leniency, Source
 from verifier.policy.identity import Identity, Pattern
 from verifier.policy.index import ScopeIndex
 from verifier.policy.scopes import Scope
@@ -308,22 +309,6 @@ class ExceptionSources(Struct, frozen=True, kw_only=True):
     signed: tuple[str, ...] = ()
 
 
-class Source(Struct, frozen=True, kw_only=True):
-    """Repositories (`host/path`) below which charts lie whose installer does not say where they come from; see `sources`."""
-
-    repositories: tuple[str, ...] = ()
-    context: tuple[tuple[str, frozenset[str]], ...] = ()
-    git: bool = False
-
-
-class Leniency(StrEnum):
-    """What a rule lets pass in Kubernetes that nobody could verify (semantics 31, 32); the value is the field's name."""
-
-    UNPINNED = "unsafe_allow_unpinned"
-    PARTIAL_RECORDS = "unsafe_allow_partial_records"
-    OTHER_VALUES = "unsafe_allow_other_values"
-
-
 class Rule(Struct, frozen=True, kw_only=True):
     """Which charts, in which context, and what they must meet. `context` maps a key to the values that match."""
 
@@ -337,6 +322,7 @@ class Rule(Struct, frozen=True, kw_only=True):
     subcharts: Subcharts | None = None
     images: Images | None = None
     lenient: frozenset[Leniency] = frozenset()
+    admission: Admission = Admission.ENFORCE
     place: str = ""
 
 

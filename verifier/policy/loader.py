@@ -22,9 +22,10 @@ from verifier.model.context import CONTEXT_KEYS
 from verifier.model.digest import parse_digest
 from verifier.model.errors import MisuseError
 from verifier.policy.chart import read_chart, read_versions
+from verifier.policy.cluster import Admission, Leniency
 from verifier.policy.contents import read_images, read_subcharts, repository_of, scope
 from verifier.policy.directory import METADATA, TOP, items_of, join
-from verifier.policy.document import API_VERSION, KIND, Denied, ExceptionSources, Leniency, Policy, Rule, signers_of_summaries, walk
+from verifier.policy.document import API_VERSION, KIND, Denied, ExceptionSources, Policy, Rule, signers_of_summaries, walk
 from verifier.policy.document import Signed as SignedRequirement
 from verifier.policy.exceptions import read_exceptions
 from verifier.policy.fields import Fields, fail, known, moment, one_of, positive, sequence, text, texts, true
@@ -34,7 +35,7 @@ from verifier.policy.requirements import Names, digest_text, read_requirement
 from verifier.policy.sources import read_sources
 from verifier.policy.trust import exactly_one, fingerprint, read_trust
 
-_RULE = ("name", "charts", "when", "require", "chart", "origins", "channels", "subcharts", "images", *Leniency)
+_RULE = ("name", "charts", "when", "require", "chart", "origins", "channels", "subcharts", "images", "admission", *Leniency)
 _DENY = ("digest", "name", "versions", "fingerprint", "key", "identity", "issuer", "revokedAt", "reason")
 
 
@@ -141,6 +142,7 @@ def _rule(node: Node, names: Names) -> Rule:
         subcharts=fields.optional("subcharts", read_subcharts),
         images=fields.optional("images", lambda inner: read_images(inner, names)),
         lenient=frozenset(kind for kind in Leniency if fields.get(kind, true, False)),
+        admission=Admission(fields.get("admission", one_of(*Admission), Admission.ENFORCE)),
         place=f"line {fields.node.line}",
     )
 

@@ -83,6 +83,7 @@ _MEANINGS: Final = {
     "rules.images.pinned": "each is named by digest",
     "rules.images.repositories": "each lies in one of these scopes",
     "rules.images.require": "each meets this: `signed`, `attested`, `digest` and their combinations",
+    "rules.admission": "in Kubernetes: `warn` tells a denial and lets it in, `audit` writes it into the audit log only",
     "rules.unsafe_allow_unpinned": "in Kubernetes: an object may name the chart without its digest",
     "rules.unsafe_allow_partial_records": "a release record may be of a chart with charts inside, of which it says nothing",
     "rules.unsafe_allow_other_values": "a release record's own values of the chart may be others",

@@ -8,7 +8,8 @@ from typing import Any
 from verifier.attest.findings import SEVERITIES, VEX_STATUSES
 from verifier.model.claim import CERTIFICATE_CLAIMS, SanType
 from verifier.model.context import CONTEXT_KEYS
-from verifier.policy.document import API_VERSION, KIND, ImageSource, Leniency
+from verifier.policy.cluster import Admission, Leniency
+from verifier.policy.document import API_VERSION, KIND, ImageSource
 from verifier.policy.exceptions import WAIVABLE
 from verifier.policy.meanings import MEANINGS
 
@@ -116,6 +117,7 @@ def _rule() -> dict[str, Any]:
         channels=_TEXTS,
         subcharts=_object(("packed",), packed={"enum": ["judged", "parent"]}, unpacked={"const": "parent"}, partial={"const": "accept"}),
         images=_images(),
+        admission={"enum": [str(mode) for mode in Admission]},
         **{str(kind): _TRUE for kind in Leniency},
     )
 

@@ -15,8 +15,9 @@ from collections.abc import Callable
 
 from verifier.formats.yaml import Node
 from verifier.model.context import Context
+from verifier.policy.cluster import Source
 from verifier.policy.contents import repository_of
-from verifier.policy.document import Policy, Source
+from verifier.policy.document import Policy
 from verifier.policy.fields import Fields, fail, sequence, true
 
 _SOURCE = ("repositories", "when", "unsafe_allow_git")

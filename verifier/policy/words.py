@@ -10,6 +10,7 @@ from datetime import datetime
 
 from verifier.model.decision import Action
 from verifier.model.digest import sha256
+from verifier.policy.cluster import Admission, Source
 from verifier.policy.document import (
     DEFAULT_FORMS,
     All,
@@ -32,7 +33,6 @@ from verifier.policy.document import (
     RootEntry,
     Rule,
     Signed,
-    Source,
     Subcharts,
     TrustEntry,
     Verified,
@@ -159,6 +159,9 @@ def _demands(rule: Rule) -> Iterator[str]:
         yield f"origins   {', '.join(sorted(rule.origins))}"
     if rule.channels:
         yield f"channels  {', '.join(sorted(rule.channels))}"
+    if rule.admission is not Admission.ENFORCE:
+        done = "told" if rule.admission is Admission.WARN else "written into the audit log"
+        yield f"admission {rule.admission}: in Kubernetes a denial is {done}, and denies nothing"
     yield from (f"unsafe    {kind}" for kind in sorted(rule.lenient))
 
 

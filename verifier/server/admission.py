@@ -23,6 +23,7 @@ from verifier.model.decision import Outcome
 from verifier.model.errors import InconclusiveError, VerifierError
 from verifier.operations.review import Review, read_review
 from verifier.operations.verdict import Finding, Verdict, finding_of
+from verifier.policy.cluster import Admission
 from verifier.report.text import safe
 from verifier.server.callers import Callers
 from verifier.server.service import DecisionService
@@ -161,6 +162,7 @@ def _line(finding: Finding) -> str:
 
 def _warnings(verdict: Verdict, mode: str) -> list[str]:
     found = [f"verifier: {finding.reason}" for finding in verdict.findings if finding.outcome is Outcome.ALLOWED and "unsafe_allow" in finding.reason]
+    found += [f"verifier would deny: {_line(finding)}" for finding in verdict.findings if finding.softened is Admission.WARN]
     found += [warning for finding in verdict.findings if finding.decision is not None for warning in finding.decision.warnings]
     if mode == "warn":
         found += [f"verifier would deny: {_line(finding)}" for finding in verdict.findings if finding.outcome is not Outcome.ALLOWED]
@@ -171,6 +173,8 @@ def _annotations(verdict: Verdict, mode: str) -> dict[str, str]:
     """For the API server's audit log."""
     decided = [finding for finding in verdict.findings if finding.decision is not None]
     found = {"outcome": str(verdict.outcome), "mode": mode}
+    if any(finding.softened is not None for finding in verdict.findings):
+        found["softened"] = "true"
     if verdict.findings:
         found["codes"] = ",".join(dict.fromkeys(finding.code.name for finding in verdict.findings if finding.code is not None))
     if decided:

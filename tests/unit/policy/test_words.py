@@ -15,6 +15,7 @@ from tests.support.signers import pair
 from verifier.charts.version import parse_range, parse_version
 from verifier.model.claim import Clock, Form, SanType
 from verifier.model.decision import Action, Waiver
+from verifier.policy.cluster import Admission, Leniency, Source
 from verifier.policy.difference import differences
 from verifier.policy.document import (
     All,
@@ -31,7 +32,6 @@ from verifier.policy.document import (
     Expr,
     Images,
     ImageSource,
-    Leniency,
     PackageConditions,
     Policy,
     PredicateConditions,
@@ -40,7 +40,6 @@ from verifier.policy.document import (
     Rule,
     ScanConditions,
     Signed,
-    Source,
     Subcharts,
     TrustEntry,
     TrustKind,
@@ -157,6 +156,7 @@ OTHER: dict[str, Any] = {
     "exception_sources": ExceptionSources(by=("a",), signed=("d",)),
     "sources": (Source(repositories=("x/a",)),),
     "lenient": frozenset((Leniency.UNPINNED,)),
+    "admission": Admission.WARN,
     "repository": "x/b",
     "rule": "other",
     "codes": frozenset(("threshold",)),

@@ -105,6 +105,20 @@ def test_a_denial_that_does_not_deny(registry: str, mode: str) -> None:
         assert any("would deny" in warning for warning in answered.get("warnings", [])) is (mode == "warn")
 
 
+@pytest.mark.parametrize("mode", ["warn", "audit"])
+def test_a_rule_that_does_not_enforce_yet(registry: str, mode: str) -> None:
+    """Only what is denied under this rule is let in: a chart that no rule speaks of is not."""
+    with serving(key_policy(registry, pair(), rule=f"    admission: {mode}\n")) as webhook:
+        answered = webhook.ask(review(oci_repository(f"oci://{registry}/acme/web", digest=release(registry, by=None))))
+        notes = answered["auditAnnotations"]
+        assert (answered["allowed"], notes["softened"], notes["codes"]) == (True, "true", "unsigned")
+        assert any("would deny" in warning for warning in answered.get("warnings", [])) is (mode == "warn")
+        other = webhook.ask(review(oci_repository("oci://elsewhere.test/x", tag="1.0.0")))
+        assert (other["allowed"], other["auditAnnotations"]["codes"]) == (False, "no-rule")
+        status, _, _ = webhook("POST", "/v1/verify", json.dumps({"reference": f"oci://{registry}/acme/web:1.4.2"}).encode(), Content_Type="application/json")
+        assert status == 403, "over HTTP it denies all the same"
+
+
 def test_a_rule_s_leniency_and_warnings_are_told(registry: str) -> None:
     release(registry)
     with serving(key_policy(registry, pair(), rule="    unsafe_allow_unpinned: true\n")) as webhook:

@@ -1,0 +1,31 @@
+"""What a policy says of Kubernetes alone: where charts may come from that no field names, what passes unverified, and what a denial does."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+
+class Source(Struct, frozen=True, kw_only=True):
+    """Repositories (`host/path`) below which charts lie whose installer does not say where they come from; see `sources`."""
+
+    repositories: tuple[str, ...] = ()
+    context: tuple[tuple[str, frozenset[str]], ...] = ()
+    git: bool = False
+
+
+class Leniency(StrEnum):
+    """What a rule lets pass in Kubernetes that nobody could verify (semantics 31, 32); the value is the field's name."""
+
+    UNPINNED = "unsafe_allow_unpinned"
+    PARTIAL_RECORDS = "unsafe_allow_partial_records"
+    OTHER_VALUES = "unsafe_allow_other_values"
+
+
+class Admission(StrEnum):
+    """What a denial under a rule does in Kubernetes; on the command line and over HTTP it denies all the same."""
+
+    ENFORCE = "enforce"
+    WARN = "warn"
+    AUDIT = "audit"
