@@ -107,7 +107,7 @@ def served(cluster: Kubernetes, host: str, work: Path, *words: object) -> Iterat
     (work / "policy.yaml").write_text(POLICY.format(host=host))
     port, api = free_port(), free_port()
     listen = ("--listen", f"127.0.0.1:{api}", "--webhook-listen", f"127.0.0.1:{port}", "--client-ca", work / "client-ca.pem")
-    given = ("--policy", work / "policy.yaml", "--admission", "enforce", "--allow-host", host, "--kubernetes", "--cluster", "test", *words)
+    given = ("--policy", work / "policy.yaml", "--admission", "enforce", "--allow-host", host, "--kubernetes", "--events", "--cluster", "test", *words)
     command = ["env", f"KUBECONFIG={cluster.kubeconfig}", sys.executable, "-m", "verifier", "serve", *listen, *given]
     files = ("--tls-cert", own / "hook.pem", "--tls-key", own / "hook.key")
     process = start([*command, *files], f"https://127.0.0.1:{api}/healthz", own, ca=work / "hook-ca.pem")

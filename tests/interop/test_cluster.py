@@ -302,6 +302,17 @@ def test_digests_are_written_where_that_is_wanted(gate: Gate) -> None:
             cluster.kubectl("delete", "mutatingwebhookconfiguration", "helm-verifier-pins")
 
 
+def test_what_is_denied_is_an_event(gate: Gate) -> None:
+    bad = gate.chart("evented", signed=False)
+    refused(gate.kubernetes.apply(oci_repository(gate, "evented", "evented", digest=str(bad)), check=False), "unsigned")
+    for _ in range(50):
+        found = [item for item in gate.kubernetes.get("events", "-n", "default")["items"] if item["involvedObject"].get("name") == "evented"]
+        if found:
+            break
+        time.sleep(0.1)
+    assert (found[0]["type"], found[0]["reason"], "[unsigned]" in found[0]["message"]) == ("Warning", "ChartDenied", True)
+
+
 def test_what_is_installed_is_scanned(gate: Gate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was let in under the policy of then, under another one."""
     helm = Peer(program("helm-4.3.1"), tmp_path)

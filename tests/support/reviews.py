@@ -85,6 +85,7 @@ class ListedCluster(Cluster):
         super().__init__(lambda: None, 1.0, {})
         self.values = values
         self.down = down
+        self.told: list[tuple[str, dict[str, str], str, str]] = []
 
     def get(self, group: str, kind: str, namespace: str, name: str) -> dict[str, Any] | None:
         listed = [item for item in self._of(group, kind) if (item["metadata"]["namespace"], item["metadata"]["name"]) == (namespace, name)]
@@ -93,6 +94,11 @@ class ListedCluster(Cluster):
     def every(self, group: str, kind: str, namespace: str | None, most: int, labels: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
         listed = [item for item in self._of(group, kind) if namespace in (None, item["metadata"]["namespace"])]
         return [item for item in listed if (labels or {}).items() <= item["metadata"].get("labels", {}).items()][:most]
+
+    def tell(self, namespace: str, about: Mapping[str, str], reason: str, message: str) -> None:
+        if self.down:
+            raise InconclusiveError(codes.LOOKUP_FAILED, "the Kubernetes API says 500: no", where="Event")
+        self.told.append((namespace, dict(about), reason, message))
 
     def _of(self, group: str, kind: str) -> list[dict[str, Any]]:
         if self.down:

@@ -58,6 +58,7 @@ _SWITCH_SECONDS = 0.001
 @click.option("--log/--no-log", default=True, show_default=True, help="Tell each answer on stderr, as a line of JSON.")
 @click.option("--rate", default=0.0, show_default=True, type=click.FloatRange(0.0), help="Questions a second that each caller may ask; 0 sets no limit.")
 @click.option("--kubernetes", is_flag=True, help="Look up what objects refer to, by KUBECONFIG or the cluster around us.")
+@click.option("--events", is_flag=True, help="With --kubernetes: write an Event for what is denied.")
 @click.option(
     "--pinning",
     type=click.Choice(["validate-only", "require-pinned", "pin"]),
@@ -73,6 +74,8 @@ def serve(policy: str, listen: str, callers: str | None, unsafe_no_auth: bool, *
     sys.setswitchinterval(_SWITCH_SECONDS)
     host, port = listen_address(listen, open_to_all=unsafe_no_auth or callers is not None)
     tls, webhook = _tls(options), _webhook_address(options, unsafe_no_auth)
+    if options["events"] and not (options["kubernetes"] and options["admission"]):
+        raise MisuseError(codes.USAGE, "--events goes with --admission and --kubernetes")
     app = build_app(_settings(policy, callers, options))
     if unsafe_no_auth:
         echo("verifier: UNSAFE: --unsafe-no-auth is on; whoever reaches this address may ask", err=True)
@@ -109,6 +112,7 @@ def _settings(policy: str, callers: str | None, options: dict[str, Any]) -> Serv
         ),
         admission=AdmissionSettings(seconds=seconds, mode=options["admission"], pins=options["pinning"] == "pin") if options["admission"] else None,
         kubernetes=options["kubernetes"],
+        events=options["events"],
         log=options["log"],
         rate=options["rate"],
         store=Path(options["store"]) if options["store"] else None,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -51,6 +52,26 @@ class Cluster:
         if len(found) > most:
             raise _failed(f"more than {most} objects of the kind {kind}", kind)
         return found
+
+    def tell(self, namespace: str, about: Mapping[str, str], reason: str, message: str) -> None:
+        """Write a Warning Event about an object; raises InconclusiveError `lookup-failed`."""
+        from lightkube.models.core_v1 import EventSource, ObjectReference
+        from lightkube.models.meta_v1 import ObjectMeta
+        from lightkube.resources.core_v1 import Event
+
+        now = datetime.now(UTC)
+        event = Event(
+            metadata=ObjectMeta(generateName="helm-verifier-", namespace=namespace),
+            involvedObject=ObjectReference(**{key: value for key, value in about.items() if value}),
+            reason=reason,
+            message=message,
+            type="Warning",
+            firstTimestamp=now,
+            lastTimestamp=now,
+            count=1,
+            source=EventSource(component="helm-verifier"),
+        )
+        self._once(Event, "Event", "", lambda client, _: client.create(event))
 
     def close(self) -> None:
         """Close the connections."""

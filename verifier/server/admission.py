@@ -26,6 +26,7 @@ from verifier.operations.verdict import Finding, Verdict, finding_of
 from verifier.policy.cluster import Admission
 from verifier.report.text import safe
 from verifier.server.callers import Callers
+from verifier.server.events import Events
 from verifier.server.service import DecisionService
 
 _DURATION = re.compile(r"(?:(\d{1,4})m)?(?:(\d{1,5})(?:\.\d+)?s)?")  # as Go writes it: 10s, 1m30s
@@ -57,6 +58,7 @@ class Gate(Struct, frozen=True, kw_only=True):
     context: Context
     cluster: Cluster | None
     settings: AdmissionSettings
+    events: Events | None = None
 
 
 def add_admission(app: FastAPI, gate: Gate, unauthenticated: type[Exception]) -> None:
@@ -75,6 +77,8 @@ def add_admission(app: FastAPI, gate: Gate, unauthenticated: type[Exception]) ->
         took = time.monotonic() - started
         gate.service.metrics.count_admission(verdict, gate.settings.mode, took)
         gate.service.log.admission(review, verdict, gate.settings.mode, took)
+        if gate.events is not None:
+            gate.events.tell(review, verdict)
         return JSONResponse(answer(review, verdict, gate.settings.mode))
 
     @app.post("/admission/mutate", response_class=Response)

@@ -27,6 +27,7 @@ from verifier.operations.scanning import RESOURCES
 from verifier.server.admission import AdmissionSettings, Gate
 from verifier.server.app import create_app
 from verifier.server.callers import Callers, load_callers
+from verifier.server.events import Events
 from verifier.server.log import Log
 from verifier.server.oidc import Issuers
 from verifier.server.service import DecisionService, ServiceSettings
@@ -52,6 +53,7 @@ class ServerSettings(Struct, frozen=True, kw_only=True):
     service: ServiceSettings = field(default_factory=ServiceSettings)
     admission: AdmissionSettings | None = None
     kubernetes: bool = False
+    events: bool = False
     store: Path | None = None
     log: bool = False
     rate: float = 0.0
@@ -76,7 +78,8 @@ def build_app(settings: ServerSettings) -> FastAPI:
     if settings.admission is None:
         return create_app(service, callers, settings.context, rate=settings.rate)
     cluster = connect(os.environ, settings.admission.seconds / 2, RESOURCES) if settings.kubernetes else None
-    gate = Gate(service=service, callers=callers, context=settings.context, cluster=cluster, settings=settings.admission)
+    events = Events(cluster) if cluster is not None and settings.events else None
+    gate = Gate(service=service, callers=callers, context=settings.context, cluster=cluster, settings=settings.admission, events=events)
     return create_app(service, callers, settings.context, gate, rate=settings.rate)
 
 

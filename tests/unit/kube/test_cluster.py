@@ -131,6 +131,13 @@ def test_lists_are_bounded(api: Api, tmp_path: Path) -> None:
     assert refused.value.code.name == "lookup-failed"
 
 
+def test_an_event_that_the_api_does_not_take(api: Api, tmp_path: Path) -> None:
+    about = {"apiVersion": f"{GROUP}/v1", "kind": "HelmRepository", "namespace": "apps", "name": "acme"}
+    with pytest.raises(InconclusiveError) as refused:
+        cluster(api, tmp_path).tell("apps", about, "ChartDenied", "why")
+    assert refused.value.code.name == "lookup-failed"
+
+
 def test_several_threads_share_it(api: Api, tmp_path: Path) -> None:
     api.answers = {f"{PATH}/acme": (200, FOUND)}
     found, got = cluster(api, tmp_path), []

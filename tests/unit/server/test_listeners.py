@@ -110,6 +110,7 @@ def test_addresses_certificates_and_their_change(tmp_path: Path) -> None:
         ("--tls-cert", "x.pem"),
         ("--admission", "enforce", "--webhook-listen", "0.0.0.0:1", "--tls-cert", "a.pem", "--tls-key", "a.key"),
         ("--admission", "enforce", "--kubernetes"),
+        ("--admission", "enforce", "--events"),
         ("--tls-cert", "missing.pem", "--tls-key", "missing.key"),
     ],
     ids=" ".join,
