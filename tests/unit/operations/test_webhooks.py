@@ -24,7 +24,7 @@ def test_every_kind_reaches_us_in_every_version() -> None:
 
 def test_it_fails_closed_and_in_time() -> None:
     for webhook in registered()["webhooks"]:
-        assert (webhook["failurePolicy"], webhook["matchPolicy"], webhook["sideEffects"], webhook["timeoutSeconds"]) == ("Fail", "Equivalent", "None", 10)
+        assert (webhook["failurePolicy"], webhook["matchPolicy"], webhook["sideEffects"], webhook["timeoutSeconds"]) == ("Fail", "Equivalent", "NoneOnDryRun", 10)
         assert webhook["clientConfig"] == {"url": "https://127.0.0.1:8443/admission/validate", "caBundle": base64.b64encode(b"CA").decode()}
         assert "objectSelector" not in webhook
 
@@ -41,7 +41,7 @@ def test_pins_are_written_only_where_they_can_be_and_may_fail() -> None:
     (webhook,) = mutating(Endpoint(authority=b"CA", url="https://127.0.0.1:8443"), "pins", unjudged=["verifier"])["webhooks"]
     covered = {(rule["apiGroups"][0], resource) for rule in webhook["rules"] for resource in rule["resources"]}
     assert covered == {(reader.group, reader.plural) for reader in READERS if reader.pins}
-    assert (webhook["failurePolicy"], webhook["reinvocationPolicy"], webhook["sideEffects"]) == ("Ignore", "IfNeeded", "None")
+    assert (webhook["failurePolicy"], webhook["reinvocationPolicy"], webhook["sideEffects"]) == ("Ignore", "IfNeeded", "NoneOnDryRun")
     assert webhook["clientConfig"]["url"].endswith("/admission/mutate")
 
 
