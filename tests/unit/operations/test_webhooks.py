@@ -24,7 +24,12 @@ def test_every_kind_reaches_us_in_every_version() -> None:
 
 def test_it_fails_closed_and_in_time() -> None:
     for webhook in registered()["webhooks"]:
-        assert (webhook["failurePolicy"], webhook["matchPolicy"], webhook["sideEffects"], webhook["timeoutSeconds"]) == ("Fail", "Equivalent", "NoneOnDryRun", 10)
+        assert (webhook["failurePolicy"], webhook["matchPolicy"], webhook["sideEffects"], webhook["timeoutSeconds"]) == (
+            "Fail",
+            "Equivalent",
+            "NoneOnDryRun",
+            10,
+        )
         assert webhook["clientConfig"] == {"url": "https://127.0.0.1:8443/admission/validate", "caBundle": base64.b64encode(b"CA").decode()}
         assert "objectSelector" not in webhook
 
