@@ -16,7 +16,6 @@ from __future__ import annotations
 import io
 import re
 import tarfile
-import zlib
 from collections.abc import Mapping
 
 from msgspec import Struct
@@ -25,12 +24,12 @@ from msgspec.structs import replace
 from verifier.charts.dependencies import lock_problem
 from verifier.charts.metadata import read_chart_yaml
 from verifier.charts.subcharts import find_subcharts, is_packed
+from verifier.formats.gzip import GzipError, Problem, inflate
 from verifier.model import codes, limits
 from verifier.model.artifact import ChartFacts
 from verifier.model.digest import Digest, sha256
 from verifier.model.errors import FailedError
 
-_GZIP_WITH_HEADER = 31
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # These PAX records say where or how long a file is; two tar readers may resolve them differently.
 _REFUSED_PAX = ("size", "linkpath", "hdrcharset", "GNU.sparse")
@@ -72,17 +71,16 @@ def _read(data: bytes, where: str, budget: _Budget, *, depth: int) -> ChartArchi
 
 
 def _gunzip(data: bytes, where: str, budget: _Budget) -> bytes:
-    inflater = zlib.decompressobj(_GZIP_WITH_HEADER)
     try:
-        raw = inflater.decompress(data, budget.unpacked)
-    except zlib.error as error:
-        raise _refuse(codes.ARCHIVE_INVALID, f"not gzip: {error}", where) from error
-    if inflater.unconsumed_tail:
-        raise _refuse(codes.ARCHIVE_LIMIT, f"unpacks to more than {limits.ARCHIVE_UNPACKED_BYTES} bytes", where)
-    if not inflater.eof:
-        raise _refuse(codes.ARCHIVE_INVALID, "the gzip stream is cut off", where)
-    if inflater.unused_data:
-        raise _refuse(codes.ARCHIVE_TRAILING, "data after the end of the gzip stream", where)
+        raw = inflate(data, budget.unpacked)
+    except GzipError as error:
+        match error.problem:
+            case Problem.LARGE:
+                raise _refuse(codes.ARCHIVE_LIMIT, f"unpacks to more than {limits.ARCHIVE_UNPACKED_BYTES} bytes", where) from error
+            case Problem.TRAILING:
+                raise _refuse(codes.ARCHIVE_TRAILING, str(error), where) from error
+            case Problem.INVALID | Problem.CUT:
+                raise _refuse(codes.ARCHIVE_INVALID, str(error), where) from error
     budget.unpacked -= len(raw)
     return raw
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-import zlib
 from collections.abc import Mapping
 from typing import Any
 
 from msgspec import Struct
 
 from verifier.charts.fingerprint import Fingerprint, comparable_metadata, comparable_values
+from verifier.formats.gzip import GzipError, inflate
 from verifier.formats.json import parse_object
 from verifier.formats.loose import get, items, mapping, text
 from verifier.model import codes, limits
@@ -24,7 +24,6 @@ from verifier.model.digest import sha256
 from verifier.model.errors import FailedError
 
 _GZIP = b"\x1f\x8b\x08"
-_GZIP_WITH_HEADER = 31
 _RELEASE = ("name", "info", "chart", "config", "manifest", "hooks", "version", "namespace", "apply_method", "labels")
 _CHART = ("metadata", "lock", "templates", "values", "schema", "files", "modtime", "schemamodtime")
 _FILE = ("name", "data", "modtime")
@@ -103,16 +102,10 @@ def _unpack(data: bytes, where: str) -> bytes:  # 1, 2
         raise _invalid("no base64", where) from error
     if not packed.startswith(_GZIP):
         return packed
-    stream = zlib.decompressobj(_GZIP_WITH_HEADER)
     try:
-        raw = stream.decompress(packed, limits.RECORD_UNPACKED_BYTES + 1)
-    except zlib.error as error:
-        raise _invalid(f"no gzip: {error}", where) from error
-    if len(raw) > limits.RECORD_UNPACKED_BYTES:
-        raise _invalid(f"more than {limits.RECORD_UNPACKED_BYTES} bytes unpacked", where)
-    if not stream.eof or stream.unused_data:
-        raise _invalid("the gzip data ends early, or something follows it", where)
-    return raw
+        return inflate(packed, limits.RECORD_UNPACKED_BYTES)
+    except GzipError as error:
+        raise _invalid(str(error), where) from error
 
 
 def _check_names(value: Mapping[str, Any], known: tuple[str, ...], what: str, where: str) -> None:  # 3

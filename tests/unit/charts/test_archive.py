@@ -146,3 +146,14 @@ def test_a_changed_archive_is_read_or_refused_but_never_crashes(position: int, p
         read_archive(gzip.compress(bytes(data)), where="x")
     except FailedError as error:
         assert error.code.name.startswith(("archive-", "metadata-"))
+
+
+def test_a_budget_that_is_spent_to_the_last_byte_is_spent() -> None:
+    """zlib takes a limit of 0 for none: a chart that fills the budget exactly could bring a bomb along in charts/."""
+    inner = archive("inner", "1.0.0", {"zeros": b"\0" * 5_000_000})
+    outer = archive("web", "1.4.2", {"charts/inner-1.0.0.tgz": inner})
+    spent = len(gzip.decompress(outer))
+    with pytest.raises(FailedError) as refused:
+        archive_module._read(outer, "web", archive_module._Budget(unpacked=spent), depth=0)
+    assert refused.value.code.name == "archive-limit"
+    assert archive_module._read(outer, "web", archive_module._Budget(unpacked=spent + len(gzip.decompress(inner))), depth=0).facts.subcharts
