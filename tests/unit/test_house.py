@@ -209,6 +209,8 @@ def loaded_by(*arguments: str, cwd: Path) -> set[str]:
         (("verify", "web-1.4.2.tgz", "--openpgp-keyring", "team.asc"), (*HEAVY, "requests", "cryptography", "gnupg")),
         (("verify", "oci://127.0.0.1:1/acme/web:1", "--openpgp-keyring", "team.asc"), (*HEAVY, "requests", "cryptography", "gnupg")),
         (("keys", "show", "team.asc"), (*HEAVY, "requests", "gnupg")),
+        (("scan", "--help"), (*HEAVY, "requests", "gnupg", "lightkube")),
+        (("serve", "--policy", "missing.yaml", "--listen", "127.0.0.1:0"), ("sqlalchemy", "lightkube")),
     ],
 )
 def test_nobody_pays_for_what_another_command_needs(tmp_path: Path, arguments: tuple[str, ...], without: tuple[str, ...]) -> None:

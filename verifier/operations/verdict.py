@@ -17,7 +17,7 @@ from verifier.model.errors import VerifierError
 from verifier.model.reference import Reference
 from verifier.policy.cluster import Admission, Leniency
 from verifier.policy.document import Policy, Rule
-from verifier.store.decisions import Verified
+from verifier.store.rows import Verified
 from verifier.workloads.use import Named
 
 _USER = re.compile(r"//[^/@\s]{1,500}@")

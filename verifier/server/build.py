@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 from msgspec import Struct, field
@@ -33,7 +34,9 @@ from verifier.server.oidc import Issuers
 from verifier.server.service import DecisionService, ServiceSettings
 from verifier.server.snapshot import Snapshots
 from verifier.settings import credential_files, load_settings
-from verifier.store.decisions import open_store
+
+if TYPE_CHECKING:
+    from verifier.store.decisions import DecisionStore
 
 _REFETCH_SECONDS = 60.0
 _ISSUER_SECONDS = 5.0
@@ -73,7 +76,7 @@ def build_app(settings: ServerSettings) -> FastAPI:
     session = Session(transport, credentials, SessionSettings(egress=egress, tls=settings.tls, plain_http=settings.plain_http, loopback_tls=loopback_tls))
     connections = Connections(session, ContentCache(_CACHE_BYTES))
     callers = _callers(settings)
-    store = open_store(settings.store) if settings.store is not None else None
+    store = _store(settings.store) if settings.store is not None else None
     service = DecisionService(_snapshots(settings.policy, connections), connections, settings.service, store, Log(quiet=not settings.log))
     if settings.admission is None:
         return create_app(service, callers, settings.context, rate=settings.rate)
@@ -81,6 +84,12 @@ def build_app(settings: ServerSettings) -> FastAPI:
     events = Events(cluster) if cluster is not None and settings.events else None
     gate = Gate(service=service, callers=callers, context=settings.context, cluster=cluster, settings=settings.admission, events=events)
     return create_app(service, callers, settings.context, gate, rate=settings.rate)
+
+
+def _store(path: Path) -> DecisionStore:
+    from verifier.store.decisions import open_store  # a fifth of a second, for those who keep decisions
+
+    return open_store(path)
 
 
 def _callers(settings: ServerSettings) -> Callers:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import FastAPI, Header, Query, Response
 from fastapi.responses import JSONResponse
@@ -15,8 +15,11 @@ from verifier.model import codes
 from verifier.model.errors import InconclusiveError
 from verifier.report.codec import timestamp
 from verifier.server.callers import Callers
-from verifier.store.decisions import MOST, DecisionStore
-from verifier.store.decisions import Query as Wanted
+from verifier.store.rows import MOST
+from verifier.store.rows import Query as Wanted
+
+if TYPE_CHECKING:
+    from verifier.store.decisions import DecisionStore
 
 _Header = Annotated[str, Header()]
 _Text = Annotated[str | None, Field(max_length=512)]

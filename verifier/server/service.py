@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -41,7 +41,10 @@ from verifier.server.cache import Answered, DecisionCache, Key, cache_key, endin
 from verifier.server.log import Log
 from verifier.server.metrics import Metrics
 from verifier.server.snapshot import Snapshot, Snapshots
-from verifier.store.decisions import DecisionStore, Kept, Verified
+from verifier.store.rows import Kept, Verified
+
+if TYPE_CHECKING:
+    from verifier.store.decisions import DecisionStore
 
 _FORGET_EVERY_SECONDS = 3_600.0
 T = TypeVar("T")

@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sql
-from msgspec import Struct
 from sqlalchemy.exc import SQLAlchemyError
 
 from verifier.model import codes
 from verifier.model.errors import InconclusiveError, MisuseError, first_line
+from verifier.store.rows import MOST, Kept, Query, Verified
 
 SCHEMA = 1
-MOST = 500  # rows of one answer
 _BUSY_MILLISECONDS = 5_000
 
 _metadata = sql.MetaData()
@@ -47,42 +46,6 @@ _charts = sql.Table(
     sql.Column("digest", sql.String(160), primary_key=True),
     sql.Column("seen", sql.DateTime, nullable=False, index=True),
 )
-
-
-class Kept(Struct, frozen=True, kw_only=True):
-    """One decision as it was given; `body` is its published JSON. `time` is in UTC."""
-
-    id: str
-    time: datetime
-    outcome: str
-    code: str | None
-    reference: str
-    digest: str | None
-    namespace: str | None
-    rule: str | None
-    policy: str
-    body: bytes
-
-
-class Verified(Struct, frozen=True):
-    """A chart that was allowed: its fingerprint (`charts.fingerprint`), and where it lies as `HOST/PATH` and digest."""
-
-    fingerprint: str
-    repository: str
-    digest: str
-
-
-class Query(Struct, frozen=True, kw_only=True):
-    """Which decisions, newest first; None asks nothing. `before` is a time, to go on from the last row of an answer."""
-
-    outcome: str | None = None
-    reference: str | None = None
-    digest: str | None = None
-    namespace: str | None = None
-    code: str | None = None
-    since: datetime | None = None
-    before: datetime | None = None
-    limit: int = 100
 
 
 class DecisionStore:

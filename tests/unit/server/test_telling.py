@@ -24,7 +24,8 @@ from verifier.server.log import Log
 from verifier.server.rate import RateLimit
 from verifier.server.service import DecisionService, ServiceSettings
 from verifier.server.snapshot import Snapshots
-from verifier.store.decisions import Query, open_store
+from verifier.store.decisions import open_store
+from verifier.store.rows import Query
 
 
 class Told:

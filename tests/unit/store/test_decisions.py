@@ -14,7 +14,8 @@ import pytest
 from msgspec.structs import replace
 
 from verifier.model.errors import InconclusiveError, MisuseError
-from verifier.store.decisions import MOST, DecisionStore, Kept, Query, Verified, open_store
+from verifier.store.decisions import DecisionStore, open_store
+from verifier.store.rows import MOST, Kept, Query, Verified
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 KEPT = Kept(
