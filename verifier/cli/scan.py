@@ -10,14 +10,13 @@ from typing import Any
 import click
 
 from verifier.cli.options import Network, decision_options, echo, network_options, warn_unsafe
-from verifier.cli.verify import worst
+from verifier.cli.verify import EXIT, worst
 from verifier.model.context import Context, Request
 from verifier.model.decision import Outcome
 from verifier.operations.scanning import RESOURCES, Scanned, once, scan
 from verifier.operations.verdict import Finding, Judged, World
 from verifier.report.text import safe
 
-_EXIT = {Outcome.ALLOWED: 0, Outcome.DENIED: 1, Outcome.INCONCLUSIVE: 3}
 _SECONDS = 30.0
 
 
@@ -52,20 +51,22 @@ def scan_cluster(policy: str | None, namespaces: tuple[str, ...], environment: s
         world = World(decide=once(decide), policy=loaded.policy, context=own, cluster=there)
         found = list(scan(there, world, frozenset(namespaces)))
     _print(found, output)
-    return worst({_EXIT[item.outcome] for item in found} | {0})
+    return worst({EXIT[item.verdict.outcome] for item in found} | {0})
 
 
 def _print(found: list[Scanned], output: str) -> None:
     if output == "json":
-        items = [{"object": item.what, "outcome": item.outcome.value, "findings": [_value(finding) for finding in item.findings]} for item in found]
+        items = [
+            {"object": item.what, "outcome": item.verdict.outcome.value, "findings": [_value(finding) for finding in item.verdict.findings]} for item in found
+        ]
         echo(json.dumps({"apiVersion": "verifier/v1", "kind": "ScanReport", "items": items}, indent=2, ensure_ascii=True))
         return
-    for item in sorted(found, key=lambda item: (item.outcome is Outcome.ALLOWED, item.what)):
-        echo(f"{item.outcome.value.upper():<13}{safe(item.what)}")
-        for finding in item.findings:
+    for item in sorted(found, key=lambda item: (item.verdict.outcome is Outcome.ALLOWED, item.what)):
+        echo(f"{item.verdict.outcome.value.upper():<13}{safe(item.what)}")
+        for finding in item.verdict.findings:
             echo(f"    {safe(finding.place)}: {safe(finding.reason)}{f' [{finding.code.name}]' if finding.code is not None else ''}")
-    denied = sum(item.outcome is Outcome.DENIED for item in found)
-    unknown = sum(item.outcome is Outcome.INCONCLUSIVE for item in found)
+    denied = sum(item.verdict.outcome is Outcome.DENIED for item in found)
+    unknown = sum(item.verdict.outcome is Outcome.INCONCLUSIVE for item in found)
     echo(f"{len(found)} name charts: {len(found) - denied - unknown} would be let in, {denied} denied, {unknown} could not be told")
 
 

@@ -25,7 +25,7 @@ from verifier.report.text import safe
 if TYPE_CHECKING:
     from verifier.operations.signing import SignStatement
 
-_EXIT = {Outcome.ALLOWED: 0, Outcome.DENIED: 1, Outcome.INCONCLUSIVE: 3}
+EXIT = {Outcome.ALLOWED: 0, Outcome.DENIED: 1, Outcome.INCONCLUSIVE: 3}
 _WORST = (2, 1, 3, 0)
 
 
@@ -78,7 +78,7 @@ def verify(
     if named and output == "text":
         _tell_places(named)
     print_decisions(decisions, output, quiet=quiet, colour=use_colour(no_color), failed=failed)
-    statuses = {_EXIT[decision.outcome] for decision in decisions}
+    statuses = {EXIT[decision.outcome] for decision in decisions}
     statuses |= {report_error(result) for result in results if isinstance(result, MisuseError)}
     statuses |= {tell_error(error, output) for error in failed}
     return worst(statuses)
@@ -161,4 +161,4 @@ def print_decisions(decisions: list[Decision], output: str, *, quiet: bool, colo
 
 def exit_code(decision: Decision) -> int:
     """The exit code of one decision."""
-    return _EXIT[decision.outcome]
+    return EXIT[decision.outcome]

@@ -12,7 +12,6 @@ from verifier.attest.bundle import MEDIA_TYPE as BUNDLE
 from verifier.charts.archive import read_archive
 from verifier.charts.packaging import write_archive
 from verifier.charts.provenance import write_provenance
-from verifier.model.artifact import Descriptor
 from verifier.model.context import Context, Request
 from verifier.model.decision import Decision
 from verifier.model.digest import Digest, sha256
@@ -98,10 +97,7 @@ class Stage(Struct, frozen=True, kw_only=True):
         manifest = read_manifest(target.manifest(listed.digest).data, where="referrer")
         assert isinstance(manifest, Manifest)
         payload = target.blob(manifest.layers[0], manifest.layers[0].size)
-        subject = target.manifest(goal)
-        attach(
-            target, Descriptor(media_type=MANIFEST, digest=goal, size=len(subject.data)), Attachment(payload=payload, media_type=manifest.layers[0].media_type)
-        )
+        attach(target, target.manifest(goal).descriptor, Attachment(payload=payload, media_type=manifest.layers[0].media_type))
 
     def corrupt(self, name: str, archive: bytes) -> None:
         """Change one byte of a chart where the registry keeps it."""

@@ -12,9 +12,8 @@ from typing import Any
 
 import yaml
 
-from verifier.formats.yaml import YamlError, check_depth
+from verifier.formats.yaml import YamlError, load_with
 
-_BOM = "\ufeff"
 _TAG = "tag:helm-verifier,2026:go"
 _MERGE = ("tag:yaml.org,2002:merge", re.compile(r"<<\Z"))
 _TRUE = frozenset(("y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"))
@@ -35,12 +34,8 @@ _Loader.add_constructor(_TAG, lambda _, node: resolve(node.value))
 def load_go_values(data: bytes) -> list[Any]:
     """The documents, as JSON would hold them; raises YamlError, also for what JSON cannot hold."""
     try:
-        text = data.decode("utf-8").removeprefix(_BOM)
-        check_depth(text)
-        return [as_json(value) for value in yaml.load_all(text, Loader=_Loader)]  # a safe loader
-    except UnicodeDecodeError as error:
-        raise YamlError(f"not UTF-8 at byte {error.start}") from error
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+        return [as_json(value) for value in load_with(data, _Loader)]
+    except (ValueError, TypeError, RecursionError) as error:
         raise YamlError(str(error).splitlines()[0][:200]) from error
 
 

@@ -21,6 +21,11 @@ def items(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
+def texts(value: Any, *keys: str) -> tuple[str, ...]:
+    """Several fields, each if it is text, else empty."""
+    return tuple(text(get(value, key)) for key in keys)
+
+
 def text(value: Any) -> str:
     """The value if it is text, else an empty one."""
     return value if isinstance(value, str) else ""

@@ -136,18 +136,22 @@ def load_values(data: bytes) -> Iterator[Any]:
     Only for looking at what a chart names, never for what is decided on. Aliases share what they name: whoever walks the result counts.
     Raises YamlError.
     """
+    yield from load_with(data, _ValuesLoader)  # a safe loader, without dates
+
+
+def load_with(data: bytes, loader: type[yaml.CSafeLoader]) -> Iterator[Any]:
+    """The documents by a safe loader, as deep as a parser's stack bears; raises YamlError."""
     try:
         text = data.decode("utf-8").removeprefix(_BOM)
-        check_depth(text)
-        yield from yaml.load_all(text, Loader=_ValuesLoader)  # a safe loader, without dates
+        _check_depth(text)
+        yield from yaml.load_all(text, Loader=loader)
     except UnicodeDecodeError as error:
         raise YamlError(f"not UTF-8 at byte {error.start}") from error
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         raise YamlError(str(error).splitlines()[0][:200]) from error
 
 
-def check_depth(text: str) -> None:
-    """Raise YamlError for what is nested deeper than a parser's stack bears."""
+def _check_depth(text: str) -> None:
     depth = 0
     for event in iter(yaml.CSafeLoader(text).get_event, None):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)

@@ -13,6 +13,7 @@ from verifier.model.evidence import Gap
 from verifier.model.reference import AnyReference
 
 CONTEXT_KEYS = ("environment", "cluster", "namespace")
+Selection = tuple[tuple[str, frozenset[str]], ...]  # `when:` of a rule or source: a key, and the values that match
 
 
 class Context(Struct, frozen=True, kw_only=True):
@@ -34,6 +35,10 @@ class Context(Struct, frozen=True, kw_only=True):
                 return self.namespace
             case _:
                 raise KeyError(key)
+
+    def fits(self, selection: Selection) -> bool:
+        """Whether each key that is selected on has one of the values; a key that is missing fits nothing."""
+        return all(self.value(key) in values for key, values in selection)
 
 
 class Request(Struct, frozen=True, kw_only=True):

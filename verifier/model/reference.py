@@ -251,7 +251,12 @@ def _parse_layout(text: str) -> LayoutReference:
 
 def masked(text: str) -> str:
     """What a person wrote, to be shown: without credentials, which some write before the host."""
-    return _USERINFO.sub("//***@", text[:200])
+    return without_userinfo(text[:200])
+
+
+def without_userinfo(text: str) -> str:
+    """A text without the credentials that stand before the host of a URL in it."""
+    return _USERINFO.sub("//***@", text)
 
 
 def _invalid(text: str, why: str) -> MisuseError:

@@ -76,7 +76,9 @@ def judge_use(use: ChartUse, namespace: str, world: World) -> Iterator[Finding]:
         case Unverifiable(deferred=True):
             return
         case Unverifiable(git=True) if allows_git(world.policy, world.within(namespace)):
-            yield Finding(place=use.place, outcome=Outcome.ALLOWED, reason=f"UNSEEN, since a source of the policy says unsafe_allow_git: {use.problem}")
+            yield Finding(
+                place=use.place, outcome=Outcome.ALLOWED, unsafe=True, reason=f"UNSEEN, since a source of the policy says unsafe_allow_git: {use.problem}"
+            )
         case Unverifiable():
             yield finding(use.place, use.code, use.problem)
         case Inline():
@@ -99,7 +101,7 @@ def _judge_named(use: Named, namespace: str, world: World) -> Finding:
 
 def _unpinned(found: Finding, use: Named, decision: Decision, world: World) -> Finding:  # 5
     if not world.always_pinned and world.lets_pass(decision, Leniency.UNPINNED):
-        return replace(found, reason="allowed by its name, which may be another chart tomorrow: the rule says unsafe_allow_unpinned")
+        return replace(found, unsafe=True, reason="allowed by its name, which may be another chart tomorrow: the rule says unsafe_allow_unpinned")
     assert decision.artifact is not None
     digest = decision.artifact.digests[0]
     how = use.unpinnable or (f"write {digest} into {'.'.join(str(part) for part in use.pin.path)}" if use.pin is not None else "no place for a digest is known")
@@ -150,10 +152,16 @@ def _look_up(need: Need, cluster: Cluster | None) -> Iterator[Object]:
             one = cluster.get(name.group, name.kind, name.namespace, name.name) if name.name else None
             values = [one] if one is not None else []
     for value in values:
-        item = read_object("", value)
-        if item is None:
-            raise InconclusiveError(codes.LOOKUP_FAILED, f"the Kubernetes API shows a {need.kind} that is no object")
-        yield replace(item, place=f"{item.kind} {item.namespace}/{item.name}") if isinstance(need, Every) else item
+        item = shown(need.kind, value)
+        yield replace(item, place=item.what) if isinstance(need, Every) else item
+
+
+def shown(kind: str, value: Mapping[str, Any]) -> Object:
+    """What the API shows; raises InconclusiveError `lookup-failed`."""
+    item = read_object("", value)
+    if item is None:
+        raise InconclusiveError(codes.LOOKUP_FAILED, f"the Kubernetes API shows a {kind} that is no object")
+    return item
 
 
 def _refused(code: Code, reason: str) -> Verdict:

@@ -32,7 +32,7 @@ from verifier.model.digest import Digest, sha256
 from verifier.model.errors import FailedError, MisuseError
 from verifier.model.reference import Reference, canonical_tag, parse_oci
 from verifier.operations.review import Review
-from verifier.operations.verdict import Finding, Judged, Verdict, World, decided
+from verifier.operations.verdict import Finding, Judged, Verdict, World, decided, finding, finding_of
 from verifier.policy.cluster import Leniency
 from verifier.policy.sources import repositories_for
 from verifier.workloads.use import Inline
@@ -88,7 +88,7 @@ def _frozen(old: ReleaseRecord, new: ReleaseRecord) -> Verdict:
     if not changed:
         return Verdict()
     reason = f"the update changes {', '.join(changed)} of release {new.name!r}, revision {old.revision}"
-    return Verdict(findings=(Finding(place="data.release", outcome=Outcome.DENIED, code=codes.RECORD_FROZEN, reason=reason),))
+    return Verdict(findings=(finding("data.release", codes.RECORD_FROZEN, reason),))
 
 
 def judge_record(record: ReleaseRecord, namespace: str, world: World) -> Iterator[Finding]:
@@ -105,10 +105,10 @@ def judge_record(record: ReleaseRecord, namespace: str, world: World) -> Iterato
         yield replace(found.trouble, place="data.release")
         return
     compared = [_compare(recorded, where, judged, world) for where, judged in found.judged if _is_marked(judged.decision, prefix)]
-    fitting = [finding for finding in compared if finding.outcome is Outcome.ALLOWED]
+    fitting = [item for item in compared if item.outcome is Outcome.ALLOWED]
     if not compared:
         reason = f"its version is marked with the digest {prefix}..., which none of the sources has: {', '.join(where for where, _ in found.judged)}"
-        yield Finding(place="data.release", outcome=Outcome.DENIED, code=codes.RECORD_MISMATCH, reason=reason)
+        yield finding("data.release", codes.RECORD_MISMATCH, reason)
     else:
         yield fitting[0] if fitting else compared[0]
 
@@ -116,14 +116,8 @@ def judge_record(record: ReleaseRecord, namespace: str, world: World) -> Iterato
 def _remembered(recorded: Fingerprint, unknown: _Candidates, namespace: str, world: World) -> _Candidates:
     """3, where no source is meant: charts of this fingerprint that were verified before, each decided on anew; all must be allowed."""
     known = world.verified(recorded.digest) if world.verified is not None else ()
-    judged = []
-    for item in known:
-        reference = parse_oci(f"oci://{item.repository}@{item.digest}")
-        judged.append((str(reference), world.decide(reference, world.within(namespace))))
-    refused = next((item.decision for _, item in judged if not item.decision.allowed), None)
-    if refused is not None:
-        return _Candidates(trouble=decided("", refused))
-    return _Candidates(judged=tuple(judged)) if judged else unknown
+    judged = _decided_on([parse_oci(f"oci://{item.repository}@{item.digest}") for item in known], namespace, world)
+    return _unless_refused(judged) if judged else unknown
 
 
 def _is_marked(decision: Decision, prefix: str) -> bool:
@@ -136,7 +130,7 @@ def judge_inline(use: Inline, namespace: str, world: World) -> Iterator[Finding]
     try:
         facts = read_archive(use.archive, where=use.place).facts
     except FailedError as error:
-        yield Finding(place=use.place, outcome=Outcome.DENIED, code=error.code, reason=error.reason)
+        yield finding_of(use.place, error)
         return
     found = _candidates(facts.name, facts.version, namespace, world)
     if found.trouble is not None:
@@ -148,7 +142,7 @@ def judge_inline(use: Inline, namespace: str, world: World) -> Iterator[Finding]
         return
     decision = found.judged[0][1].decision
     reason = f"the archive is {digest.short}..., and {_label(decision)} is another, {_archive_of(decision)}"
-    yield Finding(place=use.place, outcome=Outcome.DENIED, code=codes.RECORD_MISMATCH, reason=reason, decision=decision)
+    yield replace(finding(use.place, codes.RECORD_MISMATCH, reason), decision=decision)
 
 
 def _candidates(name: str, version: str, namespace: str, world: World) -> _Candidates:
@@ -156,16 +150,23 @@ def _candidates(name: str, version: str, namespace: str, world: World) -> _Candi
     references = list(_references(repositories_for(world.policy, name, world.within(namespace)), version))
     if not references:
         reason = f"no source of the policy is meant for {name!r} {version} in namespace {namespace!r}"
-        return _Candidates(trouble=Finding(place="", outcome=Outcome.DENIED, code=codes.NO_SOURCE, reason=reason))
-    judged = [(str(reference), world.decide(reference, world.within(namespace))) for reference in references]
+        return _Candidates(trouble=finding("", codes.NO_SOURCE, reason))
+    judged = _decided_on(references, namespace, world)
     held = [(where, item) for where, item in judged if not _is_absent(item.decision)]
     if not held:
         reason = f"none of the policy's sources holds {name!r} {version}: {', '.join(where for where, _ in judged)}"
-        return _Candidates(trouble=Finding(place="", outcome=Outcome.DENIED, code=codes.NO_SOURCE, reason=reason))
-    refused = next((item.decision for _, item in held if not item.decision.allowed), None)
-    if refused is not None:
-        return _Candidates(trouble=decided("", refused))
-    return _Candidates(judged=tuple(held))
+        return _Candidates(trouble=finding("", codes.NO_SOURCE, reason))
+    return _unless_refused(held)
+
+
+def _decided_on(references: Sequence[Reference], namespace: str, world: World) -> list[tuple[str, Judged]]:
+    return [(str(reference), world.decide(reference, world.within(namespace))) for reference in references]
+
+
+def _unless_refused(judged: Sequence[tuple[str, Judged]]) -> _Candidates:
+    """All must be allowed."""
+    refused = next((item.decision for _, item in judged if not item.decision.allowed), None)
+    return _Candidates(trouble=decided("", refused)) if refused is not None else _Candidates(judged=tuple(judged))
 
 
 def _references(repositories: Sequence[str], version: str) -> Iterator[Reference]:
@@ -191,11 +192,11 @@ def _compare(record: Fingerprint, where: str, judged: Judged, world: World) -> F
         return _denied(found, codes.RECORD_MISMATCH, f"it is not the chart of {where}: {'; '.join(others[:_MOST])}{more}")
     if verified.partial or record.partial:
         if world.lets_pass(decision, Leniency.PARTIAL_RECORDS):
-            return replace(found, reason=f"{found.reason}, but for the charts inside: the rule says {Leniency.PARTIAL_RECORDS}")
+            return replace(found, unsafe=True, reason=f"{found.reason}, but for the charts inside: the rule says {Leniency.PARTIAL_RECORDS}")
         return _denied(found, codes.RECORD_PARTIAL, f"the files are those of {where}, but of the charts inside it a record says nothing")
     if values_differ(record, verified):
         if world.lets_pass(decision, Leniency.OTHER_VALUES):
-            return replace(found, reason=f"{found.reason}, but for its own values: the rule says {Leniency.OTHER_VALUES}")
+            return replace(found, unsafe=True, reason=f"{found.reason}, but for its own values: the rule says {Leniency.OTHER_VALUES}")
         return _denied(found, codes.RECORD_VALUES, f"its own values are others than those of {where}, or cannot be compared")
     return found
 

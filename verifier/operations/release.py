@@ -24,7 +24,7 @@ from verifier.charts.packaging import package_directory
 from verifier.charts.provenance import write_provenance
 from verifier.charts.version import parse_version
 from verifier.model import codes
-from verifier.model.artifact import ChartFacts, Descriptor, OciChart
+from verifier.model.artifact import ChartFacts, OciChart
 from verifier.model.claim import Attestation, CertificateSigner, Claim, Signature
 from verifier.model.context import Context, Request
 from verifier.model.decision import Decision
@@ -33,6 +33,7 @@ from verifier.model.errors import FailedError, InconclusiveError, MisuseError, V
 from verifier.model.reference import LayoutReference, Reference, is_repository
 from verifier.net.deadline import Deadline
 from verifier.oci.manifest import HELM_PROVENANCE, MANIFEST
+from verifier.oci.repository import describe
 from verifier.oci.source import Fetched, Target, resolve_if_there
 from verifier.operations.connections import Connections
 from verifier.operations.gather import EVERYTHING
@@ -194,8 +195,7 @@ def _complete(work: _Work, digest: Digest) -> None:  # 4
     lacking = list(_lacking(work.plan, artifact, claims))
     if not lacking:
         return
-    subject = Descriptor(media_type=MANIFEST, digest=digest, size=len(artifact.manifest))
-    attach(work.target, subject, *(attachment for _, attachment in lacking))
+    attach(work.target, describe(artifact.manifest, MANIFEST), *(attachment for _, attachment in lacking))
     work.steps += [step for step, _ in lacking]
 
 

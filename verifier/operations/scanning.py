@@ -14,16 +14,15 @@ from msgspec import Struct
 
 from verifier.formats.loose import get, mapping, text
 from verifier.kube.cluster import Cluster, Resources
-from verifier.model import codes, limits
+from verifier.model import limits
 from verifier.model.context import Context
-from verifier.model.decision import Outcome
 from verifier.model.errors import FailedError, InconclusiveError
 from verifier.model.reference import Reference
-from verifier.operations.admission import judge_use, named_charts
+from verifier.operations.admission import judge_use, named_charts, shown
 from verifier.operations.records import judge_record, read_record
-from verifier.operations.verdict import Finding, Judged, World, finding_of
+from verifier.operations.verdict import Judged, Verdict, World, finding_of
 from verifier.workloads.kinds import READERS
-from verifier.workloads.object import Object, read_object
+from verifier.workloads.object import Object
 
 _AT_ONCE = 8
 _LABELS = {"owner": "helm"}
@@ -38,13 +37,7 @@ class Scanned(Struct, frozen=True, kw_only=True):
     """One object, and what would come of it; no findings: it names no chart."""
 
     what: str
-    findings: tuple[Finding, ...]
-
-    @property
-    def outcome(self) -> Outcome:
-        """Denied before inconclusive before allowed."""
-        outcomes = {finding.outcome for finding in self.findings}
-        return next((outcome for outcome in (Outcome.DENIED, Outcome.INCONCLUSIVE) if outcome in outcomes), Outcome.ALLOWED)
+    verdict: Verdict
 
 
 def once(decide: Callable[[Reference, Context], Judged]) -> Callable[[Reference, Context], Judged]:
@@ -68,7 +61,7 @@ def scan(cluster: Cluster, world: World, namespaces: frozenset[str]) -> Iterator
     """Every object of the namespaces (of all, if there are none named); raises InconclusiveError `lookup-failed`."""
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         objects = [item for reader in READERS for item in _objects(cluster, reader.group, reader.kind) if _is_meant(item, namespaces)]
-        yield from (found for found in pool.map(lambda item: _judge(item, world), objects) if found.findings)
+        yield from (found for found in pool.map(lambda item: _judge(item, world), objects) if found.verdict.findings)
         records = [item for kind in ("Secret", "ConfigMap") for item in _objects(cluster, "", kind, _LABELS) if _is_meant(item, namespaces)]
         for scanned in pool.map(lambda item: _judge_record(item, world), records):
             if scanned is not None:
@@ -77,10 +70,7 @@ def scan(cluster: Cluster, world: World, namespaces: frozenset[str]) -> Iterator
 
 def _objects(cluster: Cluster, group: str, kind: str, labels: Mapping[str, str] | None = None) -> Iterator[Object]:
     for value in cluster.every(group, kind, None, limits.ADMISSION_OBJECTS, labels):
-        item = read_object("", {"kind": kind, "apiVersion": "v1", **value})
-        if item is None:
-            raise InconclusiveError(codes.LOOKUP_FAILED, f"the Kubernetes API shows a {kind} that is no object")
-        yield item
+        yield shown(kind, {"kind": kind, "apiVersion": "v1", **value})
 
 
 def _is_meant(item: Object, namespaces: frozenset[str]) -> bool:
@@ -88,20 +78,21 @@ def _is_meant(item: Object, namespaces: frozenset[str]) -> bool:
 
 
 def _judge(item: Object, world: World) -> Scanned:
-    what = f"{item.kind} {item.namespace + '/' if item.namespace else ''}{item.name}"
     try:
-        return Scanned(what=what, findings=tuple(found for use in named_charts(item, world) for found in judge_use(use, item.namespace, world)))
+        findings = tuple(found for use in named_charts(item, world) for found in judge_use(use, item.namespace, world))
     except (FailedError, InconclusiveError) as error:
-        return Scanned(what=what, findings=(finding_of("", error),))
+        findings = (finding_of("", error),)
+    return Scanned(what=item.what, verdict=Verdict(findings=findings))
 
 
 def _judge_record(item: Object, world: World) -> Scanned | None:
-    what = f"release in {item.kind} {item.namespace}/{item.name}"
+    what = f"release in {item.what}"
     try:
         record = read_record(item.value, item.kind, what)
         if text(get(mapping(record.value, "info"), "status")) != "deployed":
             return None
         what = f"release {item.namespace}/{record.name} (revision {record.revision}, {record.fingerprint.name} {record.fingerprint.version})"
-        return Scanned(what=what, findings=tuple(judge_record(record, item.namespace, world)))
+        findings = tuple(judge_record(record, item.namespace, world))
     except (FailedError, InconclusiveError) as error:
-        return Scanned(what=what, findings=(finding_of("data.release", error),))
+        findings = (finding_of("data.release", error),)
+    return Scanned(what=what, verdict=Verdict(findings=findings))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 
 from msgspec import Struct
@@ -14,13 +13,11 @@ from verifier.model.codes import Code, Family
 from verifier.model.context import Context
 from verifier.model.decision import Decision, Outcome
 from verifier.model.errors import VerifierError
-from verifier.model.reference import Reference
+from verifier.model.reference import Reference, without_userinfo
 from verifier.policy.cluster import Admission, Leniency
 from verifier.policy.document import Policy, Rule
 from verifier.store.rows import Verified
 from verifier.workloads.use import Named
-
-_USER = re.compile(r"//[^/@\s]{1,500}@")
 
 
 class Judged(Struct, frozen=True, kw_only=True):
@@ -66,7 +63,7 @@ class World(Struct, frozen=True, kw_only=True):
 class Finding(Struct, frozen=True, kw_only=True):
     """One chart of the object, or one thing that is wrong with it; `code` is None where nothing is.
 
-    `softened`: it would be denied, and its rule only warns or audits.
+    `softened`: it would be denied, and its rule only warns or audits. `unsafe`: it passes by a permission that is spelled so.
     """
 
     place: str
@@ -76,6 +73,7 @@ class Finding(Struct, frozen=True, kw_only=True):
     decision: Decision | None = None
     use: Named | None = None
     softened: Admission | None = None
+    unsafe: bool = False
 
 
 class Verdict(Struct, frozen=True, kw_only=True):
@@ -109,6 +107,5 @@ def finding_of(place: str, error: VerifierError) -> Finding:
 
 def finding(place: str, code: Code, reason: str) -> Finding:
     """A finding that denies: what is wrong, by its code. What somebody wrote into a URL before the `@` is nobody else's business."""
-    reason = _USER.sub("//***@", reason)
     outcome = Outcome.INCONCLUSIVE if code.family is Family.INCONCLUSIVE else Outcome.DENIED
-    return Finding(place=place, outcome=outcome, code=code, reason=reason)
+    return Finding(place=place, outcome=outcome, code=code, reason=without_userinfo(reason))

@@ -6,12 +6,14 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from verifier.model.context import Selection
+
 
 class Source(Struct, frozen=True, kw_only=True):
     """Repositories (`host/path`) below which charts lie whose installer does not say where they come from; see `sources`."""
 
     repositories: tuple[str, ...] = ()
-    context: tuple[tuple[str, frozenset[str]], ...] = ()
+    context: Selection = ()
     git: bool = False
 
 

@@ -1,10 +1,11 @@
-"""Reading what a rule says of a chart's contents: `subcharts:` and `images:`."""
+"""Reading what a rule says of a chart's contents, `subcharts:` and `images:`, and what it selects on: scopes, repositories and `when:`."""
 
 from __future__ import annotations
 
 from verifier.formats.yaml import Node
+from verifier.model.context import CONTEXT_KEYS, Selection
 from verifier.policy.document import Images, ImageSource, Subcharts
-from verifier.policy.fields import Fields, fail, one_of, sequence, text, true
+from verifier.policy.fields import Fields, fail, one_of, sequence, text, texts, true
 from verifier.policy.requirements import Names, read_image_requirement
 from verifier.policy.scopes import Scope, parse_scope
 
@@ -47,6 +48,14 @@ def scope(node: Node) -> Scope:
         return parse_scope(text(node))
     except ValueError as error:
         fail(node, str(error))
+
+
+def read_when(node: Node) -> Selection:
+    """Read `when:`; raises YamlError."""
+    fields = Fields(node, "when", CONTEXT_KEYS)
+    if not fields.items():
+        fail(node, "when must select on something")
+    return tuple((key, frozenset(texts(inner))) for key, inner in sorted(fields.items().items()))
 
 
 def repository_of(node: Node) -> str:

@@ -14,6 +14,7 @@ from msgspec import Struct, field
 
 from verifier.charts.version import Range, Version
 from verifier.model.claim import Clock, Form
+from verifier.model.context import Selection
 from verifier.model.decision import Action, Waiver
 from verifier.policy.cluster import Admission, Leniency, Source
 from verifier.policy.identity import Identity, Pattern
@@ -316,7 +317,7 @@ class Rule(Struct, frozen=True, kw_only=True):
     scopes: tuple[Scope, ...]
     require: Requirement
     chart: ChartIs | None = None
-    context: tuple[tuple[str, frozenset[str]], ...] = ()
+    context: Selection = ()
     origins: frozenset[str] = frozenset()
     channels: frozenset[str] = frozenset()
     subcharts: Subcharts | None = None

@@ -18,12 +18,11 @@ from msgspec.structs import replace
 
 from verifier.formats.yaml import Node, YamlError, parse_yaml, path_of
 from verifier.model import codes, limits
-from verifier.model.context import CONTEXT_KEYS
 from verifier.model.digest import parse_digest
 from verifier.model.errors import MisuseError
 from verifier.policy.chart import read_chart, read_versions
 from verifier.policy.cluster import Admission, Leniency
-from verifier.policy.contents import read_images, read_subcharts, repository_of, scope
+from verifier.policy.contents import read_images, read_subcharts, read_when, repository_of, scope
 from verifier.policy.directory import METADATA, TOP, items_of, join
 from verifier.policy.document import API_VERSION, KIND, Denied, ExceptionSources, Policy, Rule, signers_of_summaries, walk
 from verifier.policy.document import Signed as SignedRequirement
@@ -100,7 +99,7 @@ def _policy(node: Node, digest: str) -> Policy:
         rules=tuple(_rule(item, names) for item in sequence(top.need("rules"))),
         exceptions=exceptions,
         exception_sources=sources,
-        sources=top.get("sources", lambda inner: read_sources(inner, _context), ()),
+        sources=top.get("sources", read_sources, ()),
     )
     _check_unique(top.need("rules"), [rule.name for rule in policy.rules], "rule")
     _check_ties(top.need("rules"), policy.rules)
@@ -136,7 +135,7 @@ def _rule(node: Node, names: Names) -> Rule:
         scopes=tuple(scope(item) for item in sequence(fields.need("charts"))),
         require=require,
         chart=chart,
-        context=fields.get("when", _context, ()),
+        context=fields.get("when", read_when, ()),
         origins=fields.get("origins", lambda inner: frozenset(repository_of(item) for item in sequence(inner)), frozenset()),
         channels=frozenset(fields.get("channels", texts, ())),
         subcharts=fields.optional("subcharts", read_subcharts),
@@ -145,13 +144,6 @@ def _rule(node: Node, names: Names) -> Rule:
         admission=Admission(fields.get("admission", one_of(*Admission), Admission.ENFORCE)),
         place=f"line {fields.node.line}",
     )
-
-
-def _context(node: Node) -> tuple[tuple[str, frozenset[str]], ...]:
-    fields = Fields(node, "when", CONTEXT_KEYS)
-    if not fields.items():
-        fail(node, "when must select on something")
-    return tuple((key, frozenset(texts(inner))) for key, inner in sorted(fields.items().items()))
 
 
 def _denied(node: Node) -> Denied:

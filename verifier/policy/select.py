@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from verifier.model import codes
 from verifier.model.codes import Code
-from verifier.model.context import Context, Facts
+from verifier.model.context import Facts
 from verifier.model.reference import FileReference, LayoutReference
 from verifier.policy.case import asked_reference
 from verifier.policy.document import Policy, Rule
@@ -33,7 +33,7 @@ def select_rule(policy: Policy, facts: Facts) -> Rule | Selection:
         for key, values in rule.context:
             if context.value(key) is None:
                 return Selection(codes.CONTEXT_MISSING, f"rule {rule.name!r} selects on {key} ({', '.join(sorted(values))}), and the request carries none")
-    fitting = [(rank, rule) for rank, rule in matching if _fits(rule, context)]
+    fitting = [(rank, rule) for rank, rule in matching if context.fits(rule.context)]
     if not fitting:
         return Selection(codes.NO_RULE, f"rules speak of {asked}, but none for this context; the default is deny")
     return max(fitting, key=lambda item: (item[0], len(item[1].context)))[1]
@@ -47,7 +47,3 @@ def subject(facts: Facts) -> tuple[str, str]:
     local = facts.request.reference
     assert isinstance(local, FileReference | LayoutReference)
     return "", os.path.abspath(local.path)
-
-
-def _fits(rule: Rule, context: Context) -> bool:
-    return all(context.value(key) in values for key, values in rule.context)

@@ -11,28 +11,26 @@ A source allows nothing: the rule for the repository does, as for every chart.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from verifier.formats.yaml import Node
 from verifier.model.context import Context
 from verifier.policy.cluster import Source
-from verifier.policy.contents import repository_of
+from verifier.policy.contents import read_when, repository_of
 from verifier.policy.document import Policy
 from verifier.policy.fields import Fields, fail, sequence, true
 
 _SOURCE = ("repositories", "when", "unsafe_allow_git")
 
 
-def read_sources(node: Node, context: Callable[[Node], tuple[tuple[str, frozenset[str]], ...]]) -> tuple[Source, ...]:
+def read_sources(node: Node) -> tuple[Source, ...]:
     """The list; raises YamlError."""
-    return tuple(_source(item, context) for item in sequence(node))
+    return tuple(_source(item) for item in sequence(node))
 
 
-def _source(node: Node, context: Callable[[Node], tuple[tuple[str, frozenset[str]], ...]]) -> Source:
+def _source(node: Node) -> Source:
     fields = Fields(node, "a source", _SOURCE)
     source = Source(
         repositories=fields.get("repositories", lambda inner: tuple(repository_of(item) for item in sequence(inner)), ()),
-        context=fields.get("when", context, ()),
+        context=fields.get("when", read_when, ()),
         git=fields.get("unsafe_allow_git", true, False),
     )
     if not source.repositories and not source.git:
@@ -42,14 +40,10 @@ def _source(node: Node, context: Callable[[Node], tuple[tuple[str, frozenset[str
 
 def repositories_for(policy: Policy, name: str, context: Context) -> tuple[str, ...]:
     """`HOST/PATH/NAME` of every repository that a chart of this name may come from, in this context."""
-    found = (f"{base}/{name}" for source in policy.sources if _fits(source, context) for base in source.repositories)
+    found = (f"{base}/{name}" for source in policy.sources if context.fits(source.context) for base in source.repositories)
     return tuple(dict.fromkeys(found))
 
 
 def allows_git(policy: Policy, context: Context) -> bool:
     """Whether what lies in git passes unseen, in this context."""
-    return any(source.git and _fits(source, context) for source in policy.sources)
-
-
-def _fits(source: Source, context: Context) -> bool:
-    return all(context.value(key) in values for key, values in source.context)
+    return any(source.git and context.fits(source.context) for source in policy.sources)

@@ -165,7 +165,7 @@ def _line(finding: Finding) -> str:
 
 
 def _warnings(verdict: Verdict, mode: str) -> list[str]:
-    found = [f"verifier: {finding.reason}" for finding in verdict.findings if finding.outcome is Outcome.ALLOWED and "unsafe_allow" in finding.reason]
+    found = [f"verifier: {finding.reason}" for finding in verdict.findings if finding.unsafe]
     found += [f"verifier would deny: {_line(finding)}" for finding in verdict.findings if finding.softened is Admission.WARN]
     found += [warning for finding in verdict.findings if finding.decision is not None for warning in finding.decision.warnings]
     if mode == "warn":

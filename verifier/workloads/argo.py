@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from verifier.formats.loose import get, items, mapping, text
+from verifier.formats.loose import get, items, mapping, texts
 from verifier.model.reference import SCHEME
 from verifier.workloads.object import Found, Object, Reader
 from verifier.workloads.use import ChartUse, Named, Unverifiable, from_repository, is_template, only, pinnable, pinned, unpinnable, unverifiable
@@ -69,7 +69,7 @@ def _of_source(item: Object, path: Path, source: Any, *, revision_at: Path | Non
         yield unverifiable(place, "not an object")
         return
     yield from only(place, source, _SOURCE)
-    url, chart, revision = (text(get(source, field)) for field in ("repoURL", "chart", "targetRevision"))
+    url, chart, revision = texts(source, "repoURL", "chart", "targetRevision")
     if chart:
         # For an OCI repository Argo CD wants no scheme before the host.
         yield unpinnable(from_repository(place, url if "://" in url else f"{SCHEME}{url}", chart, revision), _CLASSIC)

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from verifier.formats.loose import get, mapping, text
+from verifier.formats.loose import mapping, texts
 from verifier.workloads.object import Found, Object, Reader
-from verifier.workloads.use import ChartUse, from_repository, unpinnable, unverifiable
+from verifier.workloads.use import ChartUse, fetched_dependencies, from_repository, unpinnable
 
 
 def _proxy(item: Object, _: Found) -> Iterator[ChartUse]:
-    if get(mapping(item.spec, "options"), "dependencyUpdate") not in (None, False):
-        yield unverifiable(item.at("spec.options.dependencyUpdate"), "dependencies that are fetched when it is installed are no part of what was signed")
-    url, name, version = (text(get(item.spec, field)) for field in ("repoURL", "chartName", "version"))
+    yield from fetched_dependencies(item.at("spec.options"), mapping(item.spec, "options"))
+    url, name, version = texts(item.spec, "repoURL", "chartName", "version")
     yield unpinnable(from_repository(item.at("spec"), url, name, version), "there is no field for a digest")
 
 

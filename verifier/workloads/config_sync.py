@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from verifier.formats.loose import get, mapping, text
+from verifier.formats.loose import get, mapping, texts
 from verifier.workloads.object import Found, Object, Reader
 from verifier.workloads.use import ChartUse, from_repository, only, unpinnable
 
@@ -22,7 +22,7 @@ def _sync(item: Object, _: Found) -> Iterator[ChartUse]:
         return
     helm = mapping(item.spec, "helm")
     yield from only(item.at("spec.helm"), helm, _HELM)
-    repository, chart, version = (text(get(helm, field)) for field in ("repo", "chart", "version"))
+    repository, chart, version = texts(helm, "repo", "chart", "version")
     version = f"{version} (moves)" if version == "latest" else version
     yield unpinnable(from_repository(item.at("spec.helm"), repository, chart, version), "there is no field for a digest")
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from verifier.formats.loose import get, mapping, text
+from verifier.formats.loose import mapping, texts
 from verifier.workloads.object import Found, Object, Reader
 from verifier.workloads.use import ChartUse, from_repository, only, pinnable, pinned, unpinnable, unverifiable
 
@@ -20,7 +20,7 @@ def _release(item: Object, _: Found) -> Iterator[ChartUse]:
     chart = mapping(mapping(item.spec, "forProvider"), "chart")
     place = item.at("spec.forProvider.chart")
     yield from only(place, chart, _CHART)
-    url, repository, name, version, digest = (text(get(chart, field)) for field in ("url", "repository", "name", "version", "digest"))
+    url, repository, name, version, digest = texts(chart, "url", "repository", "name", "version", "digest")
     if url:
         if digest and "@" in url:
             yield unverifiable(place, "both digest and a digest in url: which of them counts is not said")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from verifier.formats.loose import get, items, mapping, text
+from verifier.formats.loose import get, items, mapping, text, texts
 from verifier.workloads.object import Found, Object, Reader
 from verifier.workloads.use import ChartUse, Unverifiable, from_helm, unpinnable, unverifiable
 
@@ -32,7 +32,7 @@ def _targets(item: Object) -> Iterator[ChartUse]:
 
 
 def _remote(item: Object, path: str, helm: Mapping[str, Any]) -> Iterator[ChartUse]:
-    chart, repository, version = (text(get(helm, field)) for field in ("chart", "repo", "version"))
+    chart, repository, version = texts(helm, "chart", "repo", "version")
     if repository.startswith("oci://") and not chart:
         use = from_helm(item.at(path), repository, "", version)
     else:

@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from verifier.formats.loose import get, mapping, text
+from verifier.formats.loose import get, mapping, text, texts
 from verifier.model import codes
 from verifier.workloads.object import Every, Found, Name, Need, Object, Reader, one
 from verifier.workloads.use import ChartUse, Named, Unverifiable, from_repository, only, pinnable, pinned, unpinnable, unverifiable
@@ -60,7 +60,7 @@ def _of_repository(item: Object) -> Iterator[ChartUse]:
     reference = mapping(item.spec, "ref")
     place = item.at("spec.ref")
     yield from only(place, reference, _REF)
-    url, digest, semver, tag = text(get(item.spec, "url")), *(text(get(reference, field)) for field in ("digest", "semver", "tag"))
+    url, digest, semver, tag = text(get(item.spec, "url")), *texts(reference, "digest", "semver", "tag")
     if digest:
         yield pinnable(pinned(place, url, "", digest), "spec", "ref", "digest")
     elif semver:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from verifier.formats.loose import get, mapping, text
+from verifier.formats.loose import get, mapping, text, texts
 from verifier.model.reference import SCHEME
 from verifier.workloads.k3s import inline
 from verifier.workloads.object import Found, Object, Reader
@@ -47,7 +47,7 @@ def _helm(item: Object, path: tuple[str, ...], helm: Mapping[str, Any]) -> Itera
             yield unverifiable(place, "it names neither rawChart nor ociRepository")
         return
     yield from only(f"{place}.ociRepository", oci, _OCI)
-    ref, repository, tag, digest = (text(get(oci, field)).removeprefix(SCHEME) for field in ("ref", "repository", "tag", "digest"))
+    ref, repository, tag, digest = (item.removeprefix(SCHEME) for item in texts(oci, "ref", "repository", "tag", "digest"))
     if ref:
         yield unpinnable(pinned(f"{place}.ociRepository", f"{SCHEME}{ref}", ""), "`ref` wins over `digest`; write the digest into it")
     else:

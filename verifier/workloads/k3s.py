@@ -10,14 +10,14 @@ import base64
 import binascii
 from collections.abc import Iterator
 
-from verifier.formats.loose import get, text
+from verifier.formats.loose import get, text, texts
 from verifier.model.reference import SCHEME
 from verifier.workloads.object import Found, Object, Reader
 from verifier.workloads.use import ChartUse, Inline, from_helm, pinnable, unpinnable, unverifiable
 
 
 def _helm_chart(item: Object, _: Found) -> Iterator[ChartUse]:
-    chart, repository, version, content = (text(get(item.spec, field)) for field in ("chart", "repo", "version", "chartContent"))
+    chart, repository, version, content = texts(item.spec, "chart", "repo", "version", "chartContent")
     if text(get(item.spec, "jobImage")):
         yield unverifiable(item.at("spec.jobImage"), "an image of one's own installs the chart, and may install anything")
     if get(item.spec, "chartContent") is not None:

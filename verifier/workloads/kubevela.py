@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from verifier.formats.loose import get, items, mapping, text
+from verifier.formats.loose import get, items, mapping, text, texts
 from verifier.workloads.object import Found, Object, Reader
 from verifier.workloads.use import ChartUse, from_helm, from_repository, only, unpinnable, unverifiable
 
@@ -35,12 +35,12 @@ def _application(item: Object, _: Found) -> Iterator[ChartUse]:
 
 def _helmchart(place: str, chart: Mapping[str, Any]) -> Iterator[ChartUse]:
     yield from only(place, chart, _CHART)
-    source, repository, version = (text(get(chart, field)) for field in ("source", "repoURL", "version"))
+    source, repository, version = texts(chart, "source", "repoURL", "version")
     yield unpinnable(from_helm(place, source, repository, version), _NO_FIELD)
 
 
 def _helm(place: str, properties: Mapping[str, Any]) -> ChartUse:
-    kind, url, chart, version = (text(get(properties, field)) for field in ("repoType", "url", "chart", "version"))
+    kind, url, chart, version = texts(properties, "repoType", "url", "chart", "version")
     if kind not in ("oci", "helm", ""):
         return unverifiable(place, f"the chart lies in {kind[:40]} at {url[:200]!r}")
     return from_repository(place, url, chart, version)

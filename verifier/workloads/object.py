@@ -56,6 +56,11 @@ class Object(Struct, frozen=True, kw_only=True):
         """Its spec, empty where there is none."""
         return mapping(self.value, "spec")
 
+    @property
+    def what(self) -> str:
+        """Kind, namespace and name, for people."""
+        return f"{self.kind} {self.namespace + '/' if self.namespace else ''}{self.name}"
+
     def at(self, path: str) -> str:
         """A field of it, for people."""
         return f"{self.place}: {path}" if self.place else path

@@ -12,10 +12,10 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from verifier.formats.loose import get, items, mapping, text
+from verifier.formats.loose import get, items, mapping, texts
 from verifier.model.reference import SCHEME
 from verifier.workloads.object import Found, Object, Reader
-from verifier.workloads.use import ChartUse, Named, Unverifiable, from_repository, is_template, only, unpinnable, unverifiable
+from verifier.workloads.use import ChartUse, Named, Unverifiable, fetched_dependencies, from_repository, is_template, only, unpinnable, unverifiable
 
 _CHART = frozenset(
     (
@@ -57,9 +57,8 @@ def _chart(place: str, chart: Mapping[str, Any]) -> Iterator[ChartUse]:
     if get(chart, "helmChartAction") == "Uninstall":
         return
     yield from only(place, chart, _CHART)
-    if get(mapping(chart, "options"), "dependencyUpdate") not in (None, False):
-        yield unverifiable(f"{place}.options.dependencyUpdate", "dependencies that are fetched when it is installed are no part of what was signed")
-    url, name, version, alias = (text(get(chart, field)) for field in ("repositoryURL", "chartName", "chartVersion", "repositoryName"))
+    yield from fetched_dependencies(f"{place}.options", mapping(chart, "options"))
+    url, name, version, alias = texts(chart, "repositoryURL", "chartName", "chartVersion", "repositoryName")
     if url.startswith(SCHEME) and alias:
         name = name.removeprefix(f"{alias}/")
     yield unpinnable(from_repository(place, url, name, version), _NO_FIELD)

@@ -96,6 +96,12 @@ def only(place: str, stanza: Mapping[str, Any], known: frozenset[str]) -> Iterat
         yield unverifiable(f"{place}.{key[:60]}", f"an unknown field {key[:60]!r}, which may say which chart is meant")
 
 
+def fetched_dependencies(place: str, options: Mapping[str, Any]) -> Iterator[Unverifiable]:
+    """A finding where dependencies are fetched when the chart is installed (semantics 25)."""
+    if options.get("dependencyUpdate") not in (None, False):
+        yield unverifiable(f"{place}.dependencyUpdate", "dependencies that are fetched when it is installed are no part of what was signed")
+
+
 def is_template(text: str) -> bool:
     """Whether somebody else fills it in later."""
     return any(mark in text for mark in _TEMPLATES)

@@ -27,7 +27,7 @@ def scanned(cluster: ListedCluster, loaded: LoadedPolicy, *namespaces: str) -> d
 
 
 def told(item: Scanned) -> tuple[Outcome, list[str]]:
-    return item.outcome, [finding.code.name for finding in item.findings if finding.code is not None]
+    return item.verdict.outcome, [finding.code.name for finding in item.verdict.findings if finding.code is not None]
 
 
 def test_objects_and_releases(registry: str) -> None:
