@@ -81,7 +81,9 @@ def a_gate(work: Path) -> Iterator[Gate]:
         for folder in ("source-controller", "helm-controller"):
             for file in sorted((SHARE / folder).glob("*.yaml")):
                 cluster.kubectl("apply", "--server-side", "-f", file)
-        cluster.apply(validating(stack.enter_context(served(cluster, host, work)), "helm-verifier"))
+        # The pull secrets of tenants, and any registry on loopback: one of the tests has its own.
+        hook = stack.enter_context(served(cluster, host, work, "--pull-secret", "regcred", "--allow-host", "127.0.0.1"))
+        cluster.apply(validating(hook, "helm-verifier"))
         yield Gate(cluster, host, work)
 
 

@@ -30,6 +30,7 @@ EVERYTHING = {
     **VALUES,
     "apiServer": {"clientCa": "-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----", "cidrs": ["10.0.0.0/8"]},
     "registries": {"allowHosts": ["registry.internal"], "configSecret": "pull", "egressCidrs": ["10.0.0.0/8"]},
+    "namespaceSecrets": {"pullSecrets": ["regcred"], "keys": ["chart-keys"]},
     "callers": {"existingSecret": "callers"},
     "store": {"enabled": True},
     "autoscaling": {"enabled": True},
@@ -90,7 +91,24 @@ def test_what_runs_has_the_least_rights_and_only_options_that_exist(helm: Peer) 
         rules = of_kind(objects, "ClusterRole")["rules"]
         writes = [(rule["resources"], rule["verbs"]) for rule in rules if set(rule["verbs"]) - {"get", "list"}]
         assert writes == [(["events"], ["create"])]
-        assert not any("secrets" in rule["resources"] for rule in rules)
+        secrets = [(rule["resourceNames"], rule["verbs"]) for rule in rules if "secrets" in rule["resources"]]
+        assert secrets == ([] if values is VALUES else [(["regcred", "chart-keys"], ["get"])])
+    every = of_kind(rendered(helm, {**VALUES, "namespaceSecrets": {"pullSecrets": ["*"]}}), "ClusterRole")["rules"]
+    assert [rule for rule in every if "secrets" in rule["resources"]] == [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "list"]}]
+
+
+def test_a_shared_store_needs_no_volume(helm: Peer, cluster: Kubernetes) -> None:
+    url = "postgresql://verifier@db.example:6432/verifier"
+    objects = rendered(helm, {**VALUES, "store": {"enabled": True, "url": url, "passwordSecret": "db"}})
+    pod = of_kind(objects, "Deployment")["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert f"--store={url}" in container["args"]
+    assert {"name": "PGPASSWORD", "valueFrom": {"secretKeyRef": {"name": "db", "key": "password"}}} in container["env"]
+    assert "store" not in {volume["name"] for volume in pod["volumes"]}
+    ports = [port["port"] for rule in of_kind(objects, "NetworkPolicy")["spec"]["egress"] for port in rule["ports"]]
+    assert 6432 in ports
+    stdin = json.dumps({"apiVersion": "v1", "kind": "List", "items": [of_kind(objects, kind) for kind in ("Deployment", "NetworkPolicy")]})
+    cluster.kubectl("apply", "--dry-run=server", "--validate=strict", "-f", "-", stdin=stdin)
 
 
 def test_its_registrations_are_those_of_the_table(helm: Peer) -> None:
@@ -111,6 +129,7 @@ def test_its_registrations_are_those_of_the_table(helm: Peer) -> None:
         ({"image": {}}, "image.repository"),
         ({"policy": {"files": {}}}, "policy.files"),
         ({"admission": {"mode": "on"}}, "mode"),
+        ({"store": {"enabled": True, "url": "postgresql://me:secret@db/x"}}, "store"),
         ({"tls": {"mode": "secret"}}, "tls.secretName"),
         ({"tls": {"mode": "certManager"}}, "tls.issuerRef"),
         ({"unknown": 1}, "unknown"),

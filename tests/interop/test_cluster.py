@@ -18,10 +18,14 @@ import pytest
 
 from tests.interop.conftest import Peer, program
 from tests.interop.gate import POLICY, TEMPLATE, VALUES, Gate, a_gate, oci_repository, refused, served
+from tests.simulators.registry import Switches, simulated
 from tests.support.charts import archive
 from tests.support.cli import run
 from tests.support.servers import free_port, start, stop
+from tests.support.signers import pair
+from tests.support.world import connect, publish, sign
 from verifier.operations.webhooks import mutating
+from verifier.signers.public import public_pem
 
 
 @pytest.fixture(scope="module")
@@ -333,3 +337,40 @@ def test_what_is_installed_is_scanned(gate: Gate, tmp_path: Path, monkeypatch: p
         assert line in ran.out, ran.out
     assert "[deny-listed]" in ran.out
     release(gate, helm, "uninstall", "seen")
+
+
+def test_a_private_chart_is_read_with_its_namespaces_pull_secret(gate: Gate) -> None:
+    """A real Secret, made by kubectl; the chart is there for one tenant and for no other (semantics 33)."""
+    with simulated(Switches()) as private:
+        connections = connect()
+        digest = publish(connections, private.host, archive("web", "1.0.0"), name="acme/web", tag="1.0.0")
+        sign(connections, private.host, digest, pair(), name="acme/web")
+        private.switches.basic = ("tenant", "right")
+        policy = gate.work / "policy.yaml"
+        before = policy.read_text()
+        rule = f"rules:\n  - {{name: private, charts: ['oci://{private.host}/acme/*'], require: {{signed: {{by: tenants}}}}}}"
+        policy.write_text(before.replace("trust:", "trust:\n  tenants: {key: {secret: chart-keys}}").replace("rules:", rule))
+        time.sleep(2.5)
+        try:
+            for tenant in ("one", "two"):
+                gate.kubernetes.kubectl("create", "namespace", tenant)
+            kubectl_secret(gate, private.host, "one", "right")
+            kubectl_secret(gate, private.host, "two", "wrong")
+            gate.kubernetes.kubectl("create", "secret", "generic", "chart-keys", "-n", "one", f"--from-literal=cosign.pub={public_pem(pair().public).decode()}")
+            value = oci_repository(gate, "web", "web", digest=str(digest))
+            value["spec"]["url"] = f"oci://{private.host}/acme/web"
+            mine, theirs = ({**value, "metadata": {"name": "web", "namespace": tenant}} for tenant in ("one", "two"))
+            gate.kubernetes.apply(mine)
+            refused(gate.kubernetes.apply(theirs, check=False), "unauthorized")
+            kubectl_secret(gate, private.host, "two", "right")
+            time.sleep(5.5)  # as long as Secrets are kept
+            refused(gate.kubernetes.apply(theirs, check=False), "namespace-key")
+        finally:
+            policy.write_text(before)
+            time.sleep(2.5)
+
+
+def kubectl_secret(gate: Gate, host: str, namespace: str, password: str) -> None:
+    gate.kubernetes.kubectl("delete", "secret", "regcred", "-n", namespace, "--ignore-not-found")
+    words = ("--docker-server", host, "--docker-username", "tenant", "--docker-password", password)
+    gate.kubernetes.kubectl("create", "secret", "docker-registry", "regcred", "-n", namespace, *words)

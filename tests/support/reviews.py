@@ -10,7 +10,7 @@ from typing import Any
 
 from verifier.charts.archive import read_archive
 from verifier.formats.go_yaml import load_go_values
-from verifier.kube.cluster import Cluster
+from verifier.kube.cluster import EVERYTHING, Cluster, Selector
 from verifier.model import codes
 from verifier.model.errors import InconclusiveError
 
@@ -91,9 +91,9 @@ class ListedCluster(Cluster):
         listed = [item for item in self._of(group, kind) if (item["metadata"]["namespace"], item["metadata"]["name"]) == (namespace, name)]
         return listed[0] if listed else None
 
-    def every(self, group: str, kind: str, namespace: str | None, most: int, labels: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
+    def every(self, group: str, kind: str, namespace: str | None, most: int, which: Selector = EVERYTHING) -> list[dict[str, Any]]:
         listed = [item for item in self._of(group, kind) if namespace in (None, item["metadata"]["namespace"])]
-        return [item for item in listed if (labels or {}).items() <= item["metadata"].get("labels", {}).items()][:most]
+        return [item for item in listed if _is_selected(item, which)][:most]
 
     def tell(self, namespace: str, about: Mapping[str, str], reason: str, message: str) -> None:
         if self.down:
@@ -104,3 +104,7 @@ class ListedCluster(Cluster):
         if self.down:
             raise InconclusiveError(codes.LOOKUP_FAILED, "the Kubernetes API says 500: no", where=kind)
         return [item for item in self.values if item["kind"] == kind and item["apiVersion"].rpartition("/")[0] == group]
+
+
+def _is_selected(item: Mapping[str, Any], which: Selector) -> bool:
+    return which.labels.items() <= item["metadata"].get("labels", {}).items() and all(item.get(key) == value for key, value in which.fields.items())

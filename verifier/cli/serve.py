@@ -52,12 +52,21 @@ _SWITCH_SECONDS = 0.001
 @click.option("--webhook-listen", metavar="HOST:PORT", help="Another address for the webhook alone, with TLS and --client-ca.")
 @click.option("--client-ca", type=click.Path(dir_okay=False), help="Who calls the webhook's address has a certificate of this CA (PEM).")
 @click.option(
-    "--store", type=click.Path(dir_okay=False), help="Keep decisions in this SQLite file; what cannot be kept is not allowed. GET /v1/decisions reads them."
+    "--store",
+    metavar="FILE|postgresql://USER@HOST/NAME",
+    help="Keep decisions in this SQLite file, or in a database that servers share; what cannot be kept is not allowed. GET /v1/decisions reads them.",
 )
 @click.option("--keep-days", default=90, show_default=True, type=click.IntRange(1, 3650), help="How long decisions stay in the store.")
 @click.option("--log/--no-log", default=True, show_default=True, help="Tell each answer on stderr, as a line of JSON.")
 @click.option("--rate", default=0.0, show_default=True, type=click.FloatRange(0.0), help="Questions a second that each caller may ask; 0 sets no limit.")
 @click.option("--kubernetes", is_flag=True, help="Look up what objects refer to, by KUBECONFIG or the cluster around us.")
+@click.option(
+    "--pull-secret",
+    "pull_secrets",
+    multiple=True,
+    metavar="NAME",
+    help="With --kubernetes: show registries the pull secret of this name in the object's namespace; '*' means all that lie there.",
+)
 @click.option("--events", is_flag=True, help="With --kubernetes: write an Event for what is denied.")
 @click.option(
     "--pinning",
@@ -76,6 +85,8 @@ def serve(policy: str, listen: str, callers: str | None, unsafe_no_auth: bool, *
     tls, webhook = _tls(options), _webhook_address(options, unsafe_no_auth)
     if options["events"] and not (options["kubernetes"] and options["admission"]):
         raise MisuseError(codes.USAGE, "--events goes with --admission and --kubernetes")
+    if options["pull_secrets"] and not options["kubernetes"]:
+        raise MisuseError(codes.USAGE, "--pull-secret goes with --kubernetes, where Secrets are")
     app = build_app(_settings(policy, callers, options))
     if unsafe_no_auth:
         echo("verifier: UNSAFE: --unsafe-no-auth is on; whoever reaches this address may ask", err=True)
@@ -92,7 +103,7 @@ def serve(policy: str, listen: str, callers: str | None, unsafe_no_auth: bool, *
 def _settings(policy: str, callers: str | None, options: dict[str, Any]) -> ServerSettings:
     from verifier.server.admission import AdmissionSettings
     from verifier.server.build import ServerSettings
-    from verifier.server.service import ServiceSettings
+    from verifier.server.decider import ServiceSettings
 
     seconds = options["timeout"]
     return ServerSettings(
@@ -113,9 +124,10 @@ def _settings(policy: str, callers: str | None, options: dict[str, Any]) -> Serv
         admission=AdmissionSettings(seconds=seconds, mode=options["admission"], pins=options["pinning"] == "pin") if options["admission"] else None,
         kubernetes=options["kubernetes"],
         events=options["events"],
+        pull_secrets=options["pull_secrets"],
         log=options["log"],
         rate=options["rate"],
-        store=Path(options["store"]) if options["store"] else None,
+        store=options["store"] or None,
     )
 
 

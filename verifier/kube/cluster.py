@@ -14,6 +14,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from msgspec import Struct, field
+
 from verifier.model import codes
 from verifier.model.errors import InconclusiveError, MisuseError, first_line
 
@@ -22,6 +24,16 @@ _CONNECT_SECONDS = 3.0
 # (group, kind): the plural, and the versions of the API that may be served, newest first.
 Resources = Mapping[tuple[str, str], tuple[str, tuple[str, ...]]]
 _Call = Callable[[Any, type], Any]
+
+
+class Selector(Struct, frozen=True, kw_only=True):
+    """Which objects of a kind are meant; all, if nothing is said."""
+
+    labels: Mapping[str, str] = field(default_factory=dict)
+    fields: Mapping[str, str] = field(default_factory=dict)
+
+
+EVERYTHING = Selector()
 
 
 class Cluster:
@@ -41,11 +53,11 @@ class Cluster:
         found: dict[str, Any] | None = self._ask(group, kind, name, lambda client, resource: client.get(resource, name=name, namespace=namespace).to_dict())
         return found
 
-    def every(self, group: str, kind: str, namespace: str | None, most: int, labels: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
+    def every(self, group: str, kind: str, namespace: str | None, most: int, which: Selector = EVERYTHING) -> list[dict[str, Any]]:
         """All objects of a kind; raises InconclusiveError `lookup-failed`, also for more than `most`."""
 
         def call(client: Any, resource: type) -> list[dict[str, Any]]:
-            listed = client.list(resource, namespace=namespace or "*", chunk_size=500, labels=dict(labels) if labels else None)
+            listed = client.list(resource, namespace=namespace or "*", chunk_size=500, labels=dict(which.labels) or None, fields=dict(which.fields) or None)
             return [item.to_dict() for item in islice(listed, most + 1)]
 
         found: list[dict[str, Any]] = self._ask(group, kind, "", call) or []

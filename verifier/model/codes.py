@@ -252,6 +252,12 @@ NOT_RECORDED = _inconclusive(
     "not-recorded", "The store of decisions cannot be written or read: see its disk and permissions. What cannot be recorded is not allowed."
 )
 LOOKUP_FAILED = _inconclusive("lookup-failed", "The Kubernetes API must be reachable, and this server's account must be allowed to read what is named.")
+PULL_SECRET_INVALID = _inconclusive(
+    "pull-secret-invalid", "Make the pull secret of the object's namespace anew, with `kubectl create secret docker-registry`, or take it away."
+)
+NAMESPACE_KEY = _inconclusive(
+    "namespace-key", "The policy takes this key from a Secret of the object's namespace; put the PEM public key there, under the name that the policy says."
+)
 NOT_FOUND = _inconclusive("not-found", "The chart, its tag or its repository is not there; check the spelling and that you may read it.")
 UNAUTHORIZED = _inconclusive("unauthorized", "The registry wants credentials: run `helm registry login HOST`, or check that they are current.")
 FORBIDDEN = _inconclusive("forbidden", "The credentials are known but may not do this; ask for the right on this repository.")

@@ -1,7 +1,7 @@
 """A bounded, content-addressed cache in front of a source, for long-lived processes.
 
-Only what was fetched by digest, and so verified, is kept; keys hold the repository too, since whoever may read one
-repository may not read another. Tags and referrer lists are never kept: they change.
+Only what was fetched by digest, and so verified, is kept; keys hold the repository and the identity that read
+it, too, since whoever may read one repository may not read another. Tags and referrer lists are never kept: they change.
 """
 
 from __future__ import annotations
@@ -51,11 +51,16 @@ class CachedSource(Struct, frozen=True):
 
     source: Source
     cache: ContentCache
+    identity: str = ""
 
     @property
     def where(self) -> str:
         """As the source's."""
         return self.source.where
+
+    @property
+    def _key(self) -> str:
+        return f"{self.identity} {self.where}"
 
     def resolve(self, tag: str) -> Fetched:
         """Always asked; what it names is kept."""
@@ -63,16 +68,16 @@ class CachedSource(Struct, frozen=True):
 
     def manifest(self, digest: Digest) -> Fetched:
         """From the cache if it is there."""
-        known = self.cache.get(self.where, digest)
+        known = self.cache.get(self._key, digest)
         return Fetched(digest=digest, media_type=known[0], data=known[1]) if known else self._kept(self.source.manifest(digest))
 
     def blob(self, descriptor: Descriptor, limit: int) -> bytes:
         """From the cache if it is there."""
-        known = self.cache.get(self.where, descriptor.digest)
+        known = self.cache.get(self._key, descriptor.digest)
         if known is not None and len(known[1]) == descriptor.size <= limit:
             return known[1]
         data = self.source.blob(descriptor, limit)
-        self.cache.put(self.where, descriptor.digest, descriptor.media_type, data)
+        self.cache.put(self._key, descriptor.digest, descriptor.media_type, data)
         return data
 
     def referrers(self, digest: Digest) -> Referrers:
@@ -84,5 +89,5 @@ class CachedSource(Struct, frozen=True):
         return self.source.tags()
 
     def _kept(self, fetched: Fetched) -> Fetched:
-        self.cache.put(self.where, fetched.digest, fetched.media_type, fetched.data)
+        self.cache.put(self._key, fetched.digest, fetched.media_type, fetched.data)
         return fetched

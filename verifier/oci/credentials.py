@@ -15,7 +15,7 @@ import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from msgspec import Struct
 
@@ -61,6 +61,16 @@ class RegistryToken(Struct, frozen=True):
 Credential = Basic | IdentityToken | RegistryToken
 
 
+class Keychain(Protocol):
+    """Where a session gets credentials from."""
+
+    def candidates(self, registry: str, repository: str) -> tuple[Credential, ...]:
+        """Those that may be shown, to be tried in this order; without any the registry is asked anonymously. Raises VerifierError."""
+
+    def identity(self, registry: str, repository: str) -> str:
+        """Whom the registry takes us for: what it answers to one is not told to another."""
+
+
 class Credentials:
     """Finds the credential for a repository; safe to share between threads."""
 
@@ -83,6 +93,15 @@ class Credentials:
                         return found
         return None
 
+    def candidates(self, registry: str, repository: str) -> tuple[Credential, ...]:
+        """What `find` finds."""
+        found = self.find(registry, repository)
+        return (found,) if found is not None else ()
+
+    def identity(self, registry: str, repository: str) -> str:
+        """There is one identity in these files for each repository, so that it needs no name."""
+        return ""
+
     def _configs(self) -> list[tuple[Path, dict[str, Any]]]:
         if self._loaded is None:
             self._loaded = [(path, _read(path)) for path in self._files if path.is_file()]
@@ -97,7 +116,7 @@ class Credentials:
         if helper is not None and (found := self._ask(str(helper), key, path)) is not None:
             return found
         entry = _mapping(config, "auths", path).get(key)
-        return _credential(entry, f"{path}: auths[{key!r}]") if isinstance(entry, dict) else None
+        return read_entry(entry, f"{path}: auths[{key!r}]") if isinstance(entry, dict) else None
 
     def _ask(self, helper: str, key: str, path: Path) -> Credential | None:
         if (helper, key) not in self._helped:
@@ -180,7 +199,8 @@ def _mapping(config: dict[str, Any], key: str, path: Path) -> dict[str, Any]:
     return value
 
 
-def _credential(entry: dict[str, Any], where: str) -> Credential | None:
+def read_entry(entry: dict[str, Any], where: str) -> Credential | None:
+    """The credential in an entry of `auths`; None if there is none in it. Raises MisuseError `config-invalid`."""
     if token := entry.get("identitytoken"):
         return IdentityToken(str(token))
     if token := entry.get("registrytoken"):

@@ -1,6 +1,7 @@
 """A session with registries: one request at a time, with authorization, redirects and translated errors.
 
-1. Send; on 401 answer the challenge once and send again. What was answered is remembered per origin and repository.
+1. Send; on 401 answer the challenge and send again, with each credential that there is until one will do. What was answered is remembered per
+   origin, repository and identity.
 2. Follow redirects of GET and HEAD by hand: at most five, never from https to http, and the Authorization header is
    dropped when the origin (scheme, host, port) changes.
 3. Statuses that the caller did not expect become errors with the registry's own words.
@@ -25,7 +26,7 @@ from verifier.model.reference import DOCKER_HUB
 from verifier.net.deadline import Deadline
 from verifier.net.egress import Egress
 from verifier.net.transport import Request, Response, TlsSettings, Transport, origin_of
-from verifier.oci.credentials import Credentials
+from verifier.oci.credentials import Credential, Keychain
 
 if TYPE_CHECKING:
     from verifier.oci.authorization import Authorizer
@@ -34,6 +35,7 @@ _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 _LEARNT_SECONDS = 600.0
 _REMEMBERED = 4096
 _REDIRECTS = (301, 302, 303, 307, 308)
+_Key = tuple[str, str, str]  # origin, repository, identity
 
 
 class SessionSettings(Struct, frozen=True, kw_only=True):
@@ -66,17 +68,33 @@ class Learnt:
                 self._known.popitem(last=False)
 
 
+class _Memory:
+    """What sessions under several identities share."""
+
+    def __init__(self) -> None:
+        self.authorizer: Authorizer | None = None
+        self.answers: OrderedDict[_Key, str] = OrderedDict()
+        self.lock = threading.Lock()
+        self.referrers_api = Learnt()
+
+
 class Session:
     """Shared by all repositories of a process: connections, tokens, and what was learnt about each registry."""
 
-    def __init__(self, transport: Transport, credentials: Credentials, settings: SessionSettings) -> None:
+    def __init__(self, transport: Transport, credentials: Keychain, settings: SessionSettings, memory: _Memory | None = None) -> None:
         self._transport = transport
-        self._credentials = credentials
+        self.credentials = credentials
         self._settings = settings
-        self._authorizer: Authorizer | None = None
-        self._answers: OrderedDict[tuple[str, str], str] = OrderedDict()
-        self._lock = threading.Lock()
-        self.referrers_api = Learnt()
+        self._memory = memory or _Memory()
+
+    def under(self, credentials: Keychain) -> Session:
+        """The same connections, with other credentials; neither session uses what a registry answered to the other."""
+        return Session(self._transport, credentials, self._settings, self._memory)
+
+    @property
+    def referrers_api(self) -> Learnt:
+        """Which registries offer the referrers API."""
+        return self._memory.referrers_api
 
     def base(self, registry: str) -> str:
         """The URL of a registry's API root."""
@@ -87,44 +105,55 @@ class Session:
 
     def send(self, registry: str, repository: str, request: Request, deadline: Deadline, limit: int) -> Response:
         """Steps 1 and 2; the response may have any status. Raises InconclusiveError."""
-        key = (origin_of(request.url), repository)
-        with self._lock:
-            answer = self._answers.get(key)
+        key = (origin_of(request.url), repository, self.credentials.identity(registry, repository))
+        with self._memory.lock:
+            answer = self._memory.answers.get(key)
         response = self._follow(_authorized(request, answer), deadline, limit)
         if response.status != 401:
             return response
         return self._answer_challenge(key, registry, request, response, (deadline, limit)) or response
 
-    def _answer_challenge(self, key: tuple[str, str], registry: str, request: Request, refused: Response, bounds: tuple[Deadline, int]) -> Response | None:
+    def _answer_challenge(self, key: _Key, registry: str, request: Request, refused: Response, bounds: tuple[Deadline, int]) -> Response | None:
         from verifier.oci.challenge import choose  # an anonymous registry never asks
 
         challenge = choose(refused.headers.get("www-authenticate", ""))
         if challenge is None or origin_of(refused.url) != key[0]:
             return None
-        with self._lock:
-            stale = self._answers.pop(key, None)
+        with self._memory.lock:
+            stale = self._memory.answers.pop(key, None)
         if stale is not None:
             self._authorization().forget(stale)
-        credential = self._credentials.find(registry, key[1])
-        answer = self._authorization().answer(challenge, request.url, credential, bounds[0])
-        if answer is None:
-            return None
-        response = self._follow(_authorized(request, answer), *bounds)
-        if response.status not in (401, 403):
-            with self._lock:
-                self._answers[key] = answer
-                while len(self._answers) > _REMEMBERED:
-                    self._answers.popitem(last=False)
+        response: Response | None = None
+        candidates: tuple[Credential | None, ...] = self.credentials.candidates(registry, key[1]) or (None,)
+        for number, credential in enumerate(candidates, 1):
+            try:
+                answer = self._authorization().answer(challenge, request.url, credential, bounds[0])
+            except InconclusiveError:
+                if number == len(candidates):
+                    raise
+                continue
+            if answer is None:
+                continue
+            response = self._follow(_authorized(request, answer), *bounds)
+            if response.status not in (401, 403):
+                self._remember(key, answer)
+                return response
         return response
+
+    def _remember(self, key: _Key, answer: str) -> None:
+        with self._memory.lock:
+            self._memory.answers[key] = answer
+            while len(self._memory.answers) > _REMEMBERED:
+                self._memory.answers.popitem(last=False)
 
     def _authorization(self) -> Authorizer:
         from verifier.net.web import WebClient
         from verifier.oci.authorization import Authorizer
 
-        with self._lock:
-            if self._authorizer is None:
-                self._authorizer = Authorizer(WebClient(egress=self._settings.egress, tls=self._settings.tls))
-            return self._authorizer
+        with self._memory.lock:
+            if self._memory.authorizer is None:
+                self._memory.authorizer = Authorizer(WebClient(egress=self._settings.egress, tls=self._settings.tls))
+            return self._memory.authorizer
 
     def _follow(self, request: Request, deadline: Deadline, limit: int) -> Response:
         response = self._transport.send(request, deadline, limit)

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from verifier.model.reference import LayoutReference, Reference
 from verifier.net.deadline import Deadline
+from verifier.oci.credentials import Keychain
 from verifier.oci.repository import Repository
 from verifier.oci.session import Session
 from verifier.oci.source import Source, Target
@@ -30,6 +32,10 @@ class Connections(Struct, frozen=True):
     cache: ContentCache | None = None
     pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(_THREADS, thread_name_prefix="lookup"))
 
+    def under(self, credentials: Keychain) -> Connections:
+        """The same connections, with other credentials."""
+        return replace(self, session=self.session.under(credentials))
+
     def source(self, reference: Reference | LayoutReference, deadline: Deadline) -> Source:
         """Where the reference is read from."""
         target = self.target(reference, deadline)
@@ -37,7 +43,7 @@ class Connections(Struct, frozen=True):
             return target
         from verifier.oci.cache import CachedSource
 
-        return CachedSource(target, self.cache)
+        return CachedSource(target, self.cache, self.session.credentials.identity(reference.registry, reference.repository))
 
     def target(self, reference: Reference | LayoutReference, deadline: Deadline) -> Target:
         """Where the reference is written to."""

@@ -82,7 +82,7 @@ def _list_documents(directory: Path) -> tuple[Path, ...]:
 def with_trust(policy: Policy, *, base: Path, stored_roots: Path | None = None) -> LoadedPolicy:
     """Read the trust entries and roots of a policy; relative paths start at `base`."""
     roots = [_root(entry, base, stored_roots) for entry in policy.roots]
-    entries = [_anchor(entry, base) for entry in policy.trust if entry.kind is not TrustKind.KEYLESS]
+    entries = [_anchor(entry, base) for entry in policy.trust if entry.kind is not TrustKind.KEYLESS and entry.secret is None]
     _check_separate(policy, entries)
     trust = TrustMaterial((*entries, *(anchor for anchor, _ in roots)))
     return LoadedPolicy(replace(policy, roots=tuple(entry for _, entry in roots)), trust, trust.digest, tuple(_files(policy, base, stored_roots)))

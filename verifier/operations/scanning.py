@@ -6,14 +6,14 @@ serve has no objects. Of Helm's releases those that are deployed count, not thei
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 
 from msgspec import Struct
 
 from verifier.formats.loose import get, mapping, text
-from verifier.kube.cluster import Cluster, Resources
+from verifier.kube.cluster import EVERYTHING, Cluster, Resources, Selector
 from verifier.model import limits
 from verifier.model.context import Context
 from verifier.model.errors import FailedError, InconclusiveError
@@ -25,7 +25,7 @@ from verifier.workloads.kinds import READERS
 from verifier.workloads.object import Object
 
 _AT_ONCE = 8
-_LABELS = {"owner": "helm"}
+_RECORDS = Selector(labels={"owner": "helm"})
 RESOURCES: Resources = {
     **{(reader.group, reader.kind): (reader.plural, reader.versions) for reader in READERS},
     ("", "Secret"): ("secrets", ("v1",)),
@@ -62,14 +62,14 @@ def scan(cluster: Cluster, world: World, namespaces: frozenset[str]) -> Iterator
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         objects = [item for reader in READERS for item in _objects(cluster, reader.group, reader.kind) if _is_meant(item, namespaces)]
         yield from (found for found in pool.map(lambda item: _judge(item, world), objects) if found.verdict.findings)
-        records = [item for kind in ("Secret", "ConfigMap") for item in _objects(cluster, "", kind, _LABELS) if _is_meant(item, namespaces)]
+        records = [item for kind in ("Secret", "ConfigMap") for item in _objects(cluster, "", kind, _RECORDS) if _is_meant(item, namespaces)]
         for scanned in pool.map(lambda item: _judge_record(item, world), records):
             if scanned is not None:
                 yield scanned
 
 
-def _objects(cluster: Cluster, group: str, kind: str, labels: Mapping[str, str] | None = None) -> Iterator[Object]:
-    for value in cluster.every(group, kind, None, limits.ADMISSION_OBJECTS, labels):
+def _objects(cluster: Cluster, group: str, kind: str, which: Selector = EVERYTHING) -> Iterator[Object]:
+    for value in cluster.every(group, kind, None, limits.ADMISSION_OBJECTS, which):
         yield shown(kind, {"kind": kind, "apiVersion": "v1", **value})
 
 

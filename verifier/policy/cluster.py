@@ -25,6 +25,13 @@ class Leniency(StrEnum):
     OTHER_VALUES = "unsafe_allow_other_values"
 
 
+class Whose(StrEnum):
+    """Whose credentials a registry is shown for an object (semantics 33): its namespace's, or after those the server's own, too."""
+
+    NAMESPACE = "namespace"
+    SERVER = "server"
+
+
 class Admission(StrEnum):
     """What a denial under a rule does in Kubernetes; on the command line and over HTTP it denies all the same."""
 

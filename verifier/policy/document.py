@@ -16,7 +16,7 @@ from verifier.charts.version import Range, Version
 from verifier.model.claim import Clock, Form
 from verifier.model.context import Selection
 from verifier.model.decision import Action, Waiver
-from verifier.policy.cluster import Admission, Leniency, Source
+from verifier.policy.cluster import Admission, Leniency, Source, Whose
 from verifier.policy.identity import Identity, Pattern
 from verifier.policy.index import ScopeIndex
 from verifier.policy.scopes import Scope
@@ -37,6 +37,13 @@ class TrustKind(StrEnum):
     KEYLESS = "keyless"
 
 
+class SecretKey(Struct, frozen=True, kw_only=True):
+    """Where a key lies in the namespace of the object that is judged: in which Secret, under which name (semantics 33)."""
+
+    name: str
+    key: str
+
+
 class TrustEntry(Struct, frozen=True, kw_only=True):
     """A name for what we believe in. `path` is as written, relative to the policy's file; `inline` is PEM or armor in it.
 
@@ -49,6 +56,7 @@ class TrustEntry(Struct, frozen=True, kw_only=True):
     path: str | None = None
     inline: str | None = None
     gnupg_home: str | None = None
+    secret: SecretKey | None = None
     fingerprints: tuple[str, ...] = ()
     any_key: bool = False
     not_before: datetime | None = None
@@ -56,6 +64,7 @@ class TrustEntry(Struct, frozen=True, kw_only=True):
     identity: Identity | None = None
     root: str | None = None
     tlog_required: bool = False
+    problem: str = ""
     place: str = ""
 
 
@@ -324,6 +333,7 @@ class Rule(Struct, frozen=True, kw_only=True):
     images: Images | None = None
     lenient: frozenset[Leniency] = frozenset()
     admission: Admission = Admission.ENFORCE
+    credentials: Whose = Whose.NAMESPACE
     place: str = ""
 
 

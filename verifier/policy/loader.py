@@ -21,7 +21,7 @@ from verifier.model import codes, limits
 from verifier.model.digest import parse_digest
 from verifier.model.errors import MisuseError
 from verifier.policy.chart import read_chart, read_versions
-from verifier.policy.cluster import Admission, Leniency
+from verifier.policy.cluster import Admission, Leniency, Whose
 from verifier.policy.contents import read_images, read_subcharts, read_when, repository_of, scope
 from verifier.policy.directory import METADATA, TOP, items_of, join
 from verifier.policy.document import API_VERSION, KIND, Denied, ExceptionSources, Policy, Rule, signers_of_summaries, walk
@@ -34,7 +34,7 @@ from verifier.policy.requirements import Names, digest_text, read_requirement
 from verifier.policy.sources import read_sources
 from verifier.policy.trust import exactly_one, fingerprint, read_trust
 
-_RULE = ("name", "charts", "when", "require", "chart", "origins", "channels", "subcharts", "images", "admission", *Leniency)
+_RULE = ("name", "charts", "when", "require", "chart", "origins", "channels", "subcharts", "images", "admission", "credentials", *Leniency)
 _DENY = ("digest", "name", "versions", "fingerprint", "key", "identity", "issuer", "revokedAt", "reason")
 
 
@@ -121,6 +121,9 @@ def _check_summaries(top: Fields, policy: Policy) -> None:
     for name in sorted(summaries):
         if name in others:
             fail(top.need("trust"), f"{name} signs both summaries and charts: that must be two keys")
+    for entry in policy.trust:  # who may edit a namespace's Secrets must not approve for the organisation
+        if entry.secret is not None and (entry.name in summaries or entry.name in policy.exception_sources.by):
+            fail(top.need("trust"), f"{entry.name} is a key of the object's namespace: it can sign charts there, no summaries and no exceptions")
 
 
 def _rule(node: Node, names: Names) -> Rule:
@@ -142,6 +145,7 @@ def _rule(node: Node, names: Names) -> Rule:
         images=fields.optional("images", lambda inner: read_images(inner, names)),
         lenient=frozenset(kind for kind in Leniency if fields.get(kind, true, False)),
         admission=Admission(fields.get("admission", one_of(*Admission), Admission.ENFORCE)),
+        credentials=Whose(fields.get("credentials", one_of(*Whose), Whose.NAMESPACE)),
         place=f"line {fields.node.line}",
     )
 

@@ -8,7 +8,7 @@ from typing import Any
 from verifier.attest.findings import SEVERITIES, VEX_STATUSES
 from verifier.model.claim import CERTIFICATE_CLAIMS, SanType
 from verifier.model.context import CONTEXT_KEYS
-from verifier.policy.cluster import Admission, Leniency
+from verifier.policy.cluster import Admission, Leniency, Whose
 from verifier.policy.document import API_VERSION, KIND, ImageSource
 from verifier.policy.exceptions import WAIVABLE
 from verifier.policy.meanings import MEANINGS
@@ -69,7 +69,7 @@ def _openpgp() -> dict[str, Any]:
 
 
 def _key() -> dict[str, Any]:
-    inner = _object((), file=_TEXT, pem=_TEXT, notBefore=_TIME, notAfter=_TIME, root=_TEXT, tlog={"const": "required"})
+    inner = _object((), file=_TEXT, pem=_TEXT, secret=_TEXT, secretKey=_TEXT, notBefore=_TIME, notAfter=_TIME, root=_TEXT, tlog={"const": "required"})
     return _object(("key",), key=inner)
 
 
@@ -118,6 +118,7 @@ def _rule() -> dict[str, Any]:
         subcharts=_object(("packed",), packed={"enum": ["judged", "parent"]}, unpacked={"const": "parent"}, partial={"const": "accept"}),
         images=_images(),
         admission={"enum": [str(mode) for mode in Admission]},
+        credentials={"enum": [str(whose) for whose in Whose]},
         **{str(kind): _TRUE for kind in Leniency},
     )
 

@@ -6,18 +6,20 @@ import re
 
 from verifier.formats.yaml import Node, Scalar
 from verifier.model.claim import CERTIFICATE_CLAIMS, SanType
-from verifier.policy.document import RootEntry, TrustEntry, TrustKind
+from verifier.policy.document import RootEntry, SecretKey, TrustEntry, TrustKind
 from verifier.policy.fields import Fields, boolean, count, duration, fail, known, moment, named, one_of, pattern, sequence, text
 from verifier.policy.identity import GITHUB_ISSUER, How, Identity, Pattern, compiles, repository_host, san_type
 from verifier.trust.anchors import PUBLIC_GOOD, Thresholds
 
 _TRUST = ("openpgp", "key", "keyless")
 _OPENPGP = ("keyring", "inline", "gnupgHome", "fingerprints", "anyKey")
-_KEY = ("file", "pem", "notBefore", "notAfter", "root", "tlog")
+_KEY = ("file", "pem", "secret", "secretKey", "notBefore", "notAfter", "root", "tlog")
 _KEYLESS = ("issuer", "identity", "identityRegexp", "identityType", "sourceRepository", "claims", "root")
 _ROOT = ("trustedRoot", "thresholds", "maxAge")
 _THRESHOLDS = ("sct", "tlog", "timestamp")
 _FINGERPRINT = re.compile(r"[0-9A-F]{40}|[0-9A-F]{64}")
+_SECRET = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
+_ELSEWHERE = "it lies in a Secret of the object's namespace, which only a server in the cluster can look up"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _OWNER_AND_NAME = re.compile(r"[\w.-]+(/[\w.-]+)+")
 
@@ -85,7 +87,9 @@ def _openpgp(name: str, node: Node, place: str) -> TrustEntry:
 
 
 def _key(name: str, fields: Fields, roots: set[str]) -> TrustEntry:
-    exactly_one(fields, ("file", "pem"))
+    exactly_one(fields, ("file", "pem", "secret"))
+    if fields.has("secretKey") and not fields.has("secret"):
+        fail(fields.node, "secretKey goes with secret")
     not_before, not_after = fields.optional("notBefore", moment), fields.optional("notAfter", moment)
     if not_before and not_after and not_before >= not_after:
         fail(fields.node, "notBefore must lie before notAfter")
@@ -95,12 +99,21 @@ def _key(name: str, fields: Fields, roots: set[str]) -> TrustEntry:
         kind=TrustKind.KEY,
         path=fields.optional("file", _key_file),
         inline=fields.optional("pem", text),
+        secret=SecretKey(name=_secret_name(fields.need("secret")), key=fields.get("secretKey", text, "cosign.pub")) if fields.has("secret") else None,
+        problem=_ELSEWHERE if fields.has("secret") else "",
         not_before=not_before,
         not_after=not_after,
         root=_root_name(fields, roots) if fields.has("root") else PUBLIC_GOOD if required else None,
         tlog_required=required,
         place=f"trust.{name}",
     )
+
+
+def _secret_name(node: Node) -> str:
+    written = text(node)
+    if not _SECRET.fullmatch(written):
+        fail(node, "the name of a Secret: lower-case letters, digits, '-' and '.'")
+    return written
 
 
 def _key_file(node: Node) -> str:

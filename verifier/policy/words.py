@@ -10,7 +10,7 @@ from datetime import datetime
 
 from verifier.model.decision import Action
 from verifier.model.digest import sha256
-from verifier.policy.cluster import Admission, Source
+from verifier.policy.cluster import Admission, Source, Whose
 from verifier.policy.document import (
     DEFAULT_FORMS,
     All,
@@ -87,7 +87,8 @@ def words(requirement: Requirement, indent: str = "") -> Iterator[str]:
 def trust_words(entry: TrustEntry) -> str:
     """A trust name: what is behind it."""
     inline = f"text in the policy, {sha256(entry.inline.encode())}" if entry.inline else ""
-    source = entry.path or (f"GnuPG home {entry.gnupg_home}" if entry.gnupg_home else inline)
+    secret = f"Secret {entry.secret.name} of the object's namespace, {entry.secret.key}" if entry.secret else ""
+    source = entry.path or (f"GnuPG home {entry.gnupg_home}" if entry.gnupg_home else inline or secret)
     parts = {
         "from": source or None,
         "fingerprints": ", ".join(entry.fingerprints) or None,
@@ -162,6 +163,8 @@ def _demands(rule: Rule) -> Iterator[str]:
     if rule.admission is not Admission.ENFORCE:
         done = "told" if rule.admission is Admission.WARN else "written into the audit log"
         yield f"admission {rule.admission}: in Kubernetes a denial is {done}, and denies nothing"
+    if rule.credentials is Whose.SERVER:
+        yield "reads     with the server's own credentials, too"
     yield from (f"unsafe    {kind}" for kind in sorted(rule.lenient))
 
 

@@ -23,15 +23,17 @@ from verifier.oci.cache import ContentCache
 from verifier.oci.credentials import Credentials
 from verifier.oci.session import Session, SessionSettings
 from verifier.operations.connections import Connections
+from verifier.operations.namespaces import NamespaceSecrets
 from verifier.operations.policies import load
 from verifier.operations.scanning import RESOURCES
 from verifier.server.admission import AdmissionSettings, Gate
 from verifier.server.app import create_app
 from verifier.server.callers import Callers, load_callers
+from verifier.server.decider import ServiceSettings
 from verifier.server.events import Events
 from verifier.server.log import Log
 from verifier.server.oidc import Issuers
-from verifier.server.service import DecisionService, ServiceSettings
+from verifier.server.service import DecisionService, Surroundings
 from verifier.server.snapshot import Snapshots
 from verifier.settings import credential_files, load_settings
 
@@ -57,7 +59,8 @@ class ServerSettings(Struct, frozen=True, kw_only=True):
     admission: AdmissionSettings | None = None
     kubernetes: bool = False
     events: bool = False
-    store: Path | None = None
+    pull_secrets: tuple[str, ...] = ()
+    store: str | None = None
     log: bool = False
     rate: float = 0.0
 
@@ -77,19 +80,20 @@ def build_app(settings: ServerSettings) -> FastAPI:
     connections = Connections(session, ContentCache(_CACHE_BYTES))
     callers = _callers(settings)
     store = _store(settings.store) if settings.store is not None else None
-    service = DecisionService(_snapshots(settings.policy, connections), connections, settings.service, store, Log(quiet=not settings.log))
+    cluster = connect(os.environ, settings.service.seconds / 2, RESOURCES) if settings.kubernetes else None
+    around = Surroundings(store=store, log=Log(quiet=not settings.log), secrets=NamespaceSecrets(cluster, settings.pull_secrets))
+    service = DecisionService(_snapshots(settings.policy, connections), connections, settings.service, around)
     if settings.admission is None:
         return create_app(service, callers, settings.context, rate=settings.rate)
-    cluster = connect(os.environ, settings.admission.seconds / 2, RESOURCES) if settings.kubernetes else None
     events = Events(cluster) if cluster is not None and settings.events else None
     gate = Gate(service=service, callers=callers, context=settings.context, cluster=cluster, settings=settings.admission, events=events)
     return create_app(service, callers, settings.context, gate, rate=settings.rate)
 
 
-def _store(path: Path) -> DecisionStore:
+def _store(where: str) -> DecisionStore:
     from verifier.store.decisions import open_store  # a fifth of a second, for those who keep decisions
 
-    return open_store(path)
+    return open_store(where)
 
 
 def _callers(settings: ServerSettings) -> Callers:

@@ -1,7 +1,7 @@
 """The decision cache, and one flight per question (semantics 22).
 
 The key is everything that an answer rests on: canonical repository, tag, whether the caller pinned it, the manifest's digest,
-the context with its source, the digests of policy and trust, unsafe switches and our version. A tag is resolved before the
+the context with its source, the digests of policy and trust, unsafe switches, whom the registry takes us for, and our version. A tag is resolved before the
 key can be built, so a moved tag is another key. An entry ends when the decision's `valid_until` or its longest life does.
 """
 
@@ -42,10 +42,10 @@ class Answered(Struct, frozen=True):
     fingerprint: Fingerprint | None = None
 
 
-def cache_key(reference: PinnedReference, context: Context, loaded: LoadedPolicy, unsafe: tuple[str, ...]) -> Key:
-    """The key of one question under one policy snapshot."""
+def cache_key(reference: PinnedReference, context: Context, loaded: LoadedPolicy, apart: tuple[str, ...]) -> Key:
+    """The key of one question under one policy snapshot; `apart` is what else keeps answers apart."""
     name = (reference.registry, reference.repository, reference.tag, reference.was_pinned, reference.digest, reference.read_from)
-    return Key((*name, context, loaded.policy.digest, loaded.trust_digest, loaded.policy.exceptions, unsafe, __version__))
+    return Key((*name, context, loaded.policy.digest, loaded.trust_digest, loaded.policy.exceptions, apart, __version__))
 
 
 def ending(decision: Decision, now: datetime) -> datetime | None:

@@ -1,4 +1,4 @@
-"""Deciding for many callers: slots, deadlines, cache.
+"""Deciding for many callers: slots and deadlines.
 
 A decision runs on a thread; there are as many threads as slots. A caller whose deadline passes gets an inconclusive answer in
 time, while the thread goes on and keeps its slot until it ends: a slow registry cannot pile up work without end. When no
@@ -9,65 +9,38 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
 
-from verifier.kube.cluster import Cluster
+from verifier.kube.cluster import EVERYTHING, Cluster, Selector
 from verifier.model import codes
-from verifier.model.artifact import OciChart
-from verifier.model.context import Context, Request
-from verifier.model.decision import Decision
-from verifier.model.errors import FailedError, InconclusiveError
-from verifier.model.reference import PinnedReference, Reference
-from verifier.net.deadline import Deadline
+from verifier.model.context import Context
+from verifier.model.errors import InconclusiveError
+from verifier.model.reference import Reference
 from verifier.operations.admission import admit
 from verifier.operations.connections import Connections
+from verifier.operations.namespaces import Namespace, NamespaceSecrets, NotHeldError
 from verifier.operations.pinning import pin
-from verifier.operations.records import fingerprint_for
-from verifier.operations.resolve import Pinned, resolve
 from verifier.operations.review import Review
 from verifier.operations.verdict import Judged, Verdict, World
-from verifier.operations.verification import Examined, Options, examine_pinned, judge, scheme_for, speaks_of, with_parts, without_chart
-from verifier.report.codec import encode
+from verifier.operations.verification import scheme_for
 from verifier.server import snapshot
-from verifier.server.cache import Answered, DecisionCache, Key, cache_key, ending
+from verifier.server.cache import Answered
+from verifier.server.decider import Asker, Decider, ServiceSettings
 from verifier.server.log import Log
 from verifier.server.metrics import Metrics
-from verifier.server.snapshot import Snapshot, Snapshots
-from verifier.store.rows import Kept, Verified
+from verifier.server.snapshot import Snapshots
 
 if TYPE_CHECKING:
     from verifier.store.decisions import DecisionStore
 
 _FORGET_EVERY_SECONDS = 3_600.0
 T = TypeVar("T")
-
-
-class ServiceSettings(Struct, frozen=True, kw_only=True):
-    """Times in seconds. `slots`: decisions in hand at once; `patience`: how long a caller waits for a slot.
-
-    `always_pinned`: in Kubernetes no rule may let a chart pass without its digest. `keep`: how long decisions stay in the store.
-    """
-
-    slots: int = 16
-    seconds: float = 8.0
-    patience: float = 2.0
-    unsafe: tuple[str, ...] = ()
-    always_pinned: bool = False
-    keep: timedelta = timedelta(days=90)
-    helm: str = "helm"
-    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
-
-
-class _NotKnownError(Exception):
-    """It takes a look-up."""
 
 
 class _Unasked(Cluster):
@@ -77,26 +50,33 @@ class _Unasked(Cluster):
         super().__init__(lambda: None, 0.0, {})
 
     def get(self, group: str, kind: str, namespace: str, name: str) -> dict[str, Any] | None:
-        raise _NotKnownError
+        raise NotHeldError
 
-    def every(self, group: str, kind: str, namespace: str | None, most: int, labels: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
-        raise _NotKnownError
+    def every(self, group: str, kind: str, namespace: str | None, most: int, which: Selector = EVERYTHING) -> list[dict[str, Any]]:
+        raise NotHeldError
+
+
+class Surroundings(Struct, frozen=True, kw_only=True):
+    """What a service has beside registries and its policy: where decisions are kept and told, and the Secrets of namespaces."""
+
+    store: DecisionStore | None = None
+    log: Log = field(default_factory=lambda: Log(quiet=True))
+    secrets: NamespaceSecrets = field(default_factory=NamespaceSecrets)
 
 
 class DecisionService:
     """Answers questions about registry references under one policy snapshot."""
 
-    def __init__(
-        self, snapshots: Snapshots, connections: Connections, settings: ServiceSettings, store: DecisionStore | None = None, log: Log | None = None
-    ) -> None:
+    def __init__(self, snapshots: Snapshots, connections: Connections, settings: ServiceSettings, around: Surroundings | None = None) -> None:
+        around = around or Surroundings()
         self.snapshots = snapshots
-        self.store = store
-        self.log = log or Log(quiet=True)
-        self._forgot = time.monotonic()
+        self.store = around.store
+        self.log = around.log
         self.metrics = Metrics()
-        self._connections = connections
+        self._forgot = time.monotonic()
         self._settings = settings
-        self._cache = DecisionCache()
+        self._secrets = around.secrets
+        self._decider = Decider(connections, settings, self.metrics, around.store)
         for media_type in snapshots.current.wanted:
             scheme_for(media_type)  # imported now, not by the first caller
         self._tell()
@@ -104,16 +84,21 @@ class DecisionService:
         self._slots = asyncio.Semaphore(settings.slots)
 
     async def answer(self, reference: Reference, context: Context) -> Answered:
-        """The answer in time; raises InconclusiveError `overloaded` when no slot is free."""
-        request = Request(reference=reference, context=context)
-        known = self._known(reference, context)
-        if known is not None:
-            self.metrics.cache_hits.inc()
-            return known
+        """The answer in time; raises InconclusiveError `overloaded` when no slot is free.
+
+        Who may ask has been listed by an administrator, so that the server's own credentials are used, after those of the namespace that is granted.
+        """
+        held = self.snapshots.current
+        namespace = Namespace(name=context.namespace or "", secrets=self._secrets, trusted=True)
+        with contextlib.suppress(NotHeldError):
+            known = self._decider.known(reference, context, Asker(held=held, namespace=replace(namespace, held=True)))
+            if known is not None:
+                self.metrics.cache_hits.inc()
+                return known
         try:
-            return await self.in_slot(lambda: self._decide(request, self.snapshots.current), self._settings.seconds)
+            return await self.in_slot(lambda: self._decider.decide(reference, context, Asker(held=held, namespace=namespace)), self._settings.seconds)
         except TimeoutError:
-            return await asyncio.to_thread(self._too_late, request)
+            return await asyncio.to_thread(self._decider.too_late, reference, context, held)
 
     async def admit(self, review: Review, cluster: Cluster | None, context: Context, within: float) -> Verdict:
         """The verdict in time, `within` so many seconds; raises MisuseError, or InconclusiveError `overloaded` or `timeout`."""
@@ -121,37 +106,40 @@ class DecisionService:
         if at_once is not None:
             self.metrics.cache_hits.inc()
             return at_once
-        world = self._world(cluster, context, dry_run=review.dry_run)
+        world = self._world(review, cluster, context)
         return await self._in_time(lambda: admit(review, world), within)
 
     def _admit_at_once(self, review: Review, context: Context) -> Verdict | None:
         """The verdict if all that it takes is known: then it is not worth a thread. A release record takes too long to read for that."""
         if not review.group:
             return None
+        asker = Asker(held=self.snapshots.current, namespace=Namespace(name=review.namespace, secrets=self._secrets, held=True))
 
         def decide(reference: Reference, context: Context) -> Judged:
-            answered = self._known(reference, context)
+            answered = self._decider.known(reference, context, asker)
             if answered is None:
-                raise _NotKnownError
+                raise NotHeldError
             return Judged(decision=answered.decision)
 
-        held = self.snapshots.current.loaded.policy
-        world = World(decide=decide, policy=held, context=context, cluster=_Unasked(), always_pinned=self._settings.always_pinned)
+        policy = asker.held.loaded.policy
+        world = World(decide=decide, policy=policy, context=context, cluster=_Unasked(), always_pinned=self._settings.always_pinned)
         try:
             return admit(review, world)
-        except _NotKnownError:
+        except NotHeldError:
             return None
 
     async def pin(self, review: Review, cluster: Cluster | None, context: Context, within: float) -> tuple[dict[str, Any], ...]:
         """The patch that writes digests; raises as `admit` does."""
-        world = self._world(cluster, context, dry_run=review.dry_run)
+        world = self._world(review, cluster, context)
         return await self._in_time(lambda: pin(review, world), within)
 
-    def _world(self, cluster: Cluster | None, context: Context, *, dry_run: bool) -> World:
-        held = replace(self.snapshots.current, dry_run=dry_run)
+    def _world(self, review: Review, cluster: Cluster | None, context: Context) -> World:
+        """For an object: with what its namespace has, and no other (semantics 33)."""
+        held = replace(self.snapshots.current, dry_run=review.dry_run)
+        asker = Asker(held=held, namespace=Namespace(name=review.namespace, secrets=self._secrets))
 
         def decide(reference: Reference, context: Context) -> Judged:
-            answered = self._decide(Request(reference=reference, context=context), held)
+            answered = self._decider.decide(reference, context, asker)
             return Judged(decision=answered.decision, fingerprint=answered.fingerprint)
 
         verified = self.store.verified if self.store is not None else None
@@ -202,101 +190,11 @@ class DecisionService:
     def close(self) -> None:
         """Stop taking work, and let what runs end."""
         self._threads.shutdown(wait=False, cancel_futures=True)
-        self._connections.close()
-        if self.store is not None:
-            self.store.close()
-
-    def _known(self, reference: Reference, context: Context) -> Answered | None:
-        """A cached answer to a question that names its digest; for a tag the registry is asked first, always."""
-        if reference.digest is None or reference.tag is not None:
-            return None
-        pinned = PinnedReference(registry=reference.registry, repository=reference.repository, digest=reference.digest, tag=None, was_pinned=True)
-        return self._cache.get(self._key(pinned, context, self.snapshots.current), self._settings.clock())
-
-    def _key(self, reference: PinnedReference, context: Context, held: Snapshot) -> Key:
-        """Answers that were made before the policy on disk stopped loading do not say so: they are others. So are those that were not kept."""
-        apart = (held.problem, "dry run" if held.dry_run else None)
-        return cache_key(reference, context, held.loaded, (*self._settings.unsafe, *filter(None, apart)))
+        self._decider.close()
+        self._secrets.close()
 
     def _ended(self, done: asyncio.Future[Any]) -> None:
         self._slots.release()
         self.metrics.in_hand.dec()
         if not done.cancelled():
             done.exception()  # one that nobody waits for any more is not a warning
-
-    def _decide(self, request: Request, held: Snapshot) -> Answered:
-        """On a thread: resolve, then answer from the cache, a flight, or anew; under one snapshot from beginning to end."""
-        started = time.monotonic()
-        reference = request.reference
-        assert isinstance(reference, Reference)
-        options = Options(seconds=self._settings.seconds, unsafe=self._settings.unsafe, helm=self._settings.helm, clock=self._settings.clock)
-        if not speaks_of(held.loaded, request):
-            return self._kept(None, judge(request, Examined(), held.loaded, options), held)
-        try:
-            pinned = resolve(reference, self._connections.source(reference, Deadline.after(options.seconds)))
-        except (FailedError, InconclusiveError) as error:
-            return self._kept(None, judge(request, without_chart(error, str(reference)), held.loaded, options), held)
-        key = self._key(pinned.reference, request.context, held)
-        known = self._cache.get(key, self._settings.clock())
-        if known is not None:
-            self.metrics.cache_hits.inc()
-            return known
-        left = self._settings.seconds - (time.monotonic() - started)
-        return self._cache.once(key, lambda: self._make(request, pinned, key, options, held), left)
-
-    def _make(self, request: Request, pinned: Pinned, key: Key, options: Options, held: Snapshot) -> Answered:
-        return self._kept(key, judge(request, self._examine(request, pinned, options, held), held.loaded, options), held)
-
-    def _examine(self, request: Request, pinned: Pinned, options: Options, held: Snapshot) -> Examined:
-        examined = examine_pinned(pinned, self._connections, options, held.wanted)
-        return with_parts(request, examined, held.loaded, self._connections, options)
-
-    def _kept(self, key: Key | None, decision: Decision, held: Snapshot) -> Answered:
-        now = self._settings.clock()
-        if held.problem is not None:
-            decision = replace(decision, warnings=(*decision.warnings, f"the newest policy does not load, so the last good one decided: {held.problem}"))
-        ends = ending(decision, now)
-        compared = fingerprint_for(decision) if held.loaded.policy.sources or self.store is not None else None
-        answered = Answered(_without_bytes(decision), json.dumps(encode(decision)).encode(), ends or now, compared)
-        if self.store is not None and not held.dry_run:
-            self.store.record(*kept_rows(answered))  # before anybody hears it
-        if key is not None and ends is not None:
-            self._cache.put(key, answered)
-        return answered
-
-    def _too_late(self, request: Request) -> Answered:
-        options = Options(unsafe=self._settings.unsafe, clock=self._settings.clock)
-        error = InconclusiveError(codes.TIMEOUT, f"no answer within {self._settings.seconds:g} s")
-        held = self.snapshots.current
-        return self._kept(None, judge(request, without_chart(error, str(request.reference)), held.loaded, options), held)
-
-
-def kept_rows(answered: Answered) -> tuple[Kept, Verified | None]:
-    """A decision as the store keeps it, and the chart that it allowed."""
-    decision = answered.decision
-    artifact, context = decision.artifact, decision.request.context
-    kept = Kept(
-        id=decision.id,
-        time=decision.time,
-        outcome=decision.outcome.value,
-        code=decision.check.code.name if decision.check.code is not None and not decision.allowed else None,
-        reference=str(decision.request.reference),
-        digest=str(artifact.digests[0]) if artifact is not None else None,
-        namespace=context.namespace,
-        rule=decision.policy.rule,
-        policy=decision.policy.digest,
-        body=answered.body,
-    )
-    if answered.fingerprint is None or not isinstance(artifact, OciChart):
-        return kept, None
-    where = f"{artifact.reference.registry}/{artifact.reference.repository}"
-    return kept, Verified(answered.fingerprint.digest, where, str(artifact.reference.digest))
-
-
-def _without_bytes(decision: Decision) -> Decision:
-    """What is kept of a decision needs no archive: ten thousand of them would be gigabytes."""
-    match decision.artifact:
-        case OciChart():
-            return replace(decision, artifact=replace(decision.artifact, archive=b"", config=b""))
-        case _:
-            return decision

@@ -15,7 +15,7 @@ from tests.support.signers import pair
 from verifier.charts.version import parse_range, parse_version
 from verifier.model.claim import Clock, Form, SanType
 from verifier.model.decision import Action, Waiver
-from verifier.policy.cluster import Admission, Leniency, Source
+from verifier.policy.cluster import Admission, Leniency, Source, Whose
 from verifier.policy.difference import differences
 from verifier.policy.document import (
     All,
@@ -39,6 +39,7 @@ from verifier.policy.document import (
     RootEntry,
     Rule,
     ScanConditions,
+    SecretKey,
     Signed,
     Subcharts,
     TrustEntry,
@@ -54,7 +55,7 @@ from verifier.trust.anchors import Thresholds
 
 DAY, NIGHT = datetime(2027, 1, 1, tzinfo=UTC), datetime(2027, 2, 1, tzinfo=UTC)
 ONE, TWO = Pattern(How.EXACT, "one"), Pattern(How.GLOB, "two*")
-SILENT = {"place", "digest", "as_of", "stale_at"}  # where something stands, and what is filled in when files are read
+SILENT = {"place", "digest", "as_of", "stale_at", "problem"}  # where something stands, and what is filled in when it is read
 
 # For each field another value than the example's.
 OTHER: dict[str, Any] = {
@@ -157,6 +158,8 @@ OTHER: dict[str, Any] = {
     "sources": (Source(repositories=("x/a",)),),
     "lenient": frozenset((Leniency.UNPINNED,)),
     "admission": Admission.WARN,
+    "credentials": Whose.SERVER,
+    "secret": SecretKey(name="keys", key="ci.pub"),
     "repository": "x/b",
     "rule": "other",
     "codes": frozenset(("threshold",)),

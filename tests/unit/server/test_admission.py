@@ -7,47 +7,33 @@ import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
 
 from tests.simulators.registry import Switches, simulated
 from tests.support.charts import archive
-from tests.support.reviews import ListedCluster, an_object, oci_repository, review
+from tests.support.reviews import an_object, oci_repository, review
 from tests.support.signers import pair
+from tests.support.webhook import Server, Webhook
 from tests.support.world import connect, key_policy, publish, sign
-from tests.unit.registry.test_registry import Client
-from verifier.model.context import Context
 from verifier.operations.policies import LoadedPolicy
-from verifier.registry.running import running
 from verifier.server import service as serving_room
-from verifier.server.admission import AdmissionSettings, Gate, seconds_for
-from verifier.server.app import create_app
+from verifier.server.admission import AdmissionSettings, seconds_for
 from verifier.server.callers import Caller, Callers
+from verifier.server.decider import ServiceSettings
 from verifier.server.listeners import WebhookOnly
-from verifier.server.service import DecisionService, ServiceSettings
-from verifier.server.snapshot import Snapshots
-
-
-class Webhook(Client):
-    def ask(self, asked: Any, query: str = "", **headers: str) -> Any:
-        status, _, data = self("POST", f"/admission/validate{query}", json.dumps(asked).encode(), Content_Type="application/json", **headers)
-        assert status == 200, data
-        answered = json.loads(data)
-        assert (answered["apiVersion"], answered["kind"], answered["response"]["uid"]) == ("admission.k8s.io/v1", "AdmissionReview", asked["request"]["uid"])
-        return answered["response"]
 
 
 @contextmanager
 def serving(
     loaded: LoadedPolicy, mode: str = "enforce", callers: Callers | None = None, only: bool | None = None, pins: bool = False, **settings: Any
 ) -> Iterator[Webhook]:
-    service = DecisionService(Snapshots(lambda: loaded), connect(), ServiceSettings(**settings))
-    own, who = Context(cluster="test", asserted_by="server"), callers or Callers()
-    gate = Gate(service=service, callers=who, context=own, cluster=ListedCluster(), settings=AdmissionSettings(seconds=5.0, mode=mode, pins=pins))
-    app: Any = create_app(service, who, own, gate)
-    with running(WebhookOnly(app, authenticated=only) if only is not None else app) as host:
-        yield Webhook(host)
+    admission = AdmissionSettings(seconds=5.0, mode=mode, pins=pins)
+    server = Server(loaded=loaded, settings=ServiceSettings(**settings), admission=admission, callers=callers or Callers())
+    with server.running(partial(WebhookOnly, authenticated=only) if only is not None else lambda app: app) as webhook:
+        yield webhook
 
 
 def release(registry: str, by: str | None = "ci") -> str:

@@ -8,27 +8,19 @@ from contextlib import contextmanager
 
 from tests.support.reviews import ListedCluster, oci_repository, review
 from tests.support.signers import pair
-from tests.support.world import connect, key_policy
-from tests.unit.server.test_admission import Webhook, release
-from verifier.model.context import Context
+from tests.support.webhook import Server, Webhook
+from tests.support.world import key_policy
+from tests.unit.server.test_admission import release
 from verifier.operations.policies import LoadedPolicy
-from verifier.registry.running import running
-from verifier.server.admission import AdmissionSettings, Gate
-from verifier.server.app import create_app
-from verifier.server.callers import Callers
+from verifier.server.admission import AdmissionSettings
 from verifier.server.events import Events
-from verifier.server.service import DecisionService, ServiceSettings
-from verifier.server.snapshot import Snapshots
 
 
 @contextmanager
 def serving(loaded: LoadedPolicy, cluster: ListedCluster, clock: list[float], mode: str = "enforce") -> Iterator[Webhook]:
-    service = DecisionService(Snapshots(lambda: loaded), connect(), ServiceSettings())
-    own = Context(asserted_by="server")
     events = Events(cluster, lambda: clock[0])
-    gate = Gate(service=service, callers=Callers(), context=own, cluster=cluster, settings=AdmissionSettings(mode=mode), events=events)
-    with running(create_app(service, Callers(), own, gate)) as host:
-        yield Webhook(host)
+    with Server(loaded=loaded, cluster=cluster, events=events, admission=AdmissionSettings(mode=mode)).running() as webhook:
+        yield webhook
 
 
 def wait_for(cluster: ListedCluster, count: int) -> None:

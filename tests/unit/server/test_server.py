@@ -32,7 +32,8 @@ from verifier.server.app import create_app
 from verifier.server.build import ServerSettings, build_app
 from verifier.server.cache import Answered, DecisionCache, cache_key, ending
 from verifier.server.callers import Callers, load_callers
-from verifier.server.service import DecisionService, ServiceSettings
+from verifier.server.decider import ServiceSettings
+from verifier.server.service import DecisionService
 from verifier.server.snapshot import Snapshots
 from verifier.signers.public import public_pem
 
@@ -306,12 +307,12 @@ def test_an_answer_comes_in_time_and_slots_run_out() -> None:
 
 
 def test_a_fault_of_ours_is_no_allow(registry: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from verifier.server import service
+    from verifier.server import decider
 
     def boom(*_: object) -> None:
         raise RuntimeError("a secret detail")
 
-    monkeypatch.setattr(service, "judge", boom)
+    monkeypatch.setattr(decider, "judge", boom)
     with serving(key_policy(registry, pair())) as api:
         answer = api.ask(f"oci://{registry}/acme/web:1.4.2")
         assert (answer[0], answer[2]["title"]) == (503, "internal")

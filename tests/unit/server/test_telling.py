@@ -12,18 +12,14 @@ import pytest
 from tests.support.cli import CANARY
 from tests.support.reviews import oci_repository, review
 from tests.support.signers import pair
-from tests.support.world import connect, key_policy
-from tests.unit.server.test_admission import Webhook, release
-from verifier.model.context import Context
+from tests.support.webhook import Server, Webhook
+from tests.support.world import key_policy
+from tests.unit.server.test_admission import release
 from verifier.operations.policies import LoadedPolicy
 from verifier.registry.running import running
-from verifier.server.admission import AdmissionSettings, Gate
-from verifier.server.app import create_app
-from verifier.server.callers import Callers
 from verifier.server.log import Log
 from verifier.server.rate import RateLimit
-from verifier.server.service import DecisionService, ServiceSettings
-from verifier.server.snapshot import Snapshots
+from verifier.server.service import Surroundings
 from verifier.store.decisions import open_store
 from verifier.store.rows import Query
 
@@ -34,10 +30,8 @@ class Told:
     def __init__(self, loaded: LoadedPolicy, path: Path, rate: float = 0.0) -> None:
         self.stream = io.StringIO()
         self.path = path
-        self.service = DecisionService(Snapshots(lambda: loaded), connect(), ServiceSettings(), open_store(path), Log(stream=self.stream))
-        own = Context(asserted_by="server")
-        gate = Gate(service=self.service, callers=Callers(), context=own, cluster=None, settings=AdmissionSettings())
-        self.app = create_app(self.service, Callers(), own, gate, rate=rate)
+        around = Surroundings(store=open_store(path), log=Log(stream=self.stream))
+        self.app = Server(loaded=loaded, cluster=None, around=around, rate=rate).app()
 
     @property
     def lines(self) -> list[dict[str, Any]]:

@@ -31,6 +31,15 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{ .Values.policy.existingConfigMap | default (printf "%s-policy" .Release.Name) }}
 {{- end }}
 
+{{/* Whether each server keeps a file of its own, and so needs a volume. */}}
+{{- define "verifier.ownFile" -}}
+{{- if and .Values.store.enabled (not .Values.store.url) }}true{{ end -}}
+{{- end }}
+
+{{- define "verifier.workload" -}}
+{{ ternary "StatefulSet" "Deployment" (eq (include "verifier.ownFile" .) "true") }}
+{{- end }}
+
 {{- define "verifier.webhook" -}}
 admissionReviewVersions: [v1]
 sideEffects: NoneOnDryRun
