@@ -39,6 +39,7 @@ SEAMS = {
     "hvac": {"signers/vault.py"},
     "pkcs11": {"signers/pkcs11.py"},
     "sqlalchemy": {"store"},
+    "psycopg": {"store/database.py"},
     "structlog": {"server"},
     "jwt": {"server"},
     "lightkube": {"signers/kubernetes.py", "kube/cluster.py"},

@@ -1,7 +1,7 @@
 """The store of decisions: which answers were given, whole, and which charts were verified, by what of them a release record shows.
 
-One module for every database; today SQLite, durable (WAL, FULL). A decision that enforces and cannot be kept is not given: whoever asks why something
-was let in must find an answer. Only this room knows SQLAlchemy; its errors become `not-recorded`, or `config-invalid` while opening.
+One module for every database (`database`). A decision that enforces and cannot be kept is not given: whoever asks why something was let in must find an
+answer. Only this room knows SQLAlchemy; its errors become `not-recorded`, or `config-invalid` while opening.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sql
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
 from verifier.model import codes
 from verifier.model.errors import InconclusiveError, MisuseError, first_line
+from verifier.store.database import alone, open_engine, shown
 from verifier.store.rows import MOST, Kept, Query, Verified
 
 SCHEMA = 1
-_BUSY_MILLISECONDS = 5_000
 
 _metadata = sql.MetaData()
 _about = sql.Table("about", _metadata, sql.Column("schema", sql.Integer, nullable=False))
@@ -53,18 +53,17 @@ class DecisionStore:
 
     def __init__(self, engine: sql.Engine) -> None:
         self._engine = engine
+        self._insert = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
 
     def record(self, kept: Kept, verified: Verified | None = None) -> None:
         """Keep a decision, and the chart that it allowed; one that is there already stays. Raises InconclusiveError `not-recorded`."""
+        values = {name: getattr(kept, name) for name in kept.__struct_fields__} | {"time": _plain(kept.time)}
         with self._writing() as connection:
-            if connection.execute(sql.select(_decisions.c.id).where(_decisions.c.id == kept.id)).first() is None:
-                values = {name: getattr(kept, name) for name in kept.__struct_fields__} | {"time": _plain(kept.time)}
-                connection.execute(sql.insert(_decisions).values(**values))
+            connection.execute(self._insert(_decisions).values(**values).on_conflict_do_nothing())
             if verified is not None:
                 key = {name: getattr(verified, name) for name in verified.__struct_fields__}
-                same = sql.and_(*(_charts.c[name] == value for name, value in key.items()))
-                if connection.execute(sql.update(_charts).where(same).values(seen=_plain(kept.time))).rowcount == 0:
-                    connection.execute(sql.insert(_charts).values(**key, seen=_plain(kept.time)))
+                seen = {"seen": _plain(kept.time)}
+                connection.execute(self._insert(_charts).values(**key, **seen).on_conflict_do_update(index_elements=list(key), set_=seen))
 
     def get(self, identifier: str) -> Kept | None:
         """A decision by its id; raises InconclusiveError `not-recorded`."""
@@ -120,28 +119,28 @@ class DecisionStore:
             raise _lost(error) from error
 
 
-def open_store(path: Path) -> DecisionStore:
-    """The store in a SQLite file, made if it is not there; raises MisuseError `config-invalid`."""
-    engine = sql.create_engine(f"sqlite:///{path}")
-    sql.event.listen(engine, "connect", _durable)
+def open_store(where: str | Path) -> DecisionStore:
+    """The store in a SQLite file or a PostgreSQL database (`postgresql://USER@HOST/DATABASE`), made if it is not there.
+
+    Raises MisuseError `config-invalid` or `extra-missing`.
+    """
+    engine = open_engine(where)
     try:
         with engine.begin() as connection:
+            alone(connection)
             _metadata.create_all(connection)
             found = connection.execute(sql.select(_about.c.schema)).scalar()
             if found is None:
                 connection.execute(sql.insert(_about).values(schema=SCHEMA))
             elif found != SCHEMA:
-                raise MisuseError(codes.CONFIG_INVALID, f"the store has schema {found}, this version knows {SCHEMA}", where=str(path))
+                raise MisuseError(codes.CONFIG_INVALID, f"the store has schema {found}, this version knows {SCHEMA}", where=shown(where))
     except SQLAlchemyError as error:
-        raise MisuseError(codes.CONFIG_INVALID, f"no store of decisions: {first_line(error)}", where=str(path)) from error
+        engine.dispose()
+        raise MisuseError(codes.CONFIG_INVALID, f"no store of decisions: {first_line(error)}", where=shown(where)) from error
+    except MisuseError:
+        engine.dispose()
+        raise
     return DecisionStore(engine)
-
-
-def _durable(connection: Any, _: object) -> None:
-    cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={_BUSY_MILLISECONDS}"):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
 
 
 def _kept(row: sql.RowMapping) -> Kept:

@@ -14,28 +14,22 @@ import pytest
 
 from tests.support.admission import FILES
 from tests.support.charts import archive
+from tests.support.postgres import PASSWORD, postgres
 from tests.support.reviews import oci_repository, packed, record, release_value, review
 from tests.support.signers import pair
+from tests.support.webhook import Server, Webhook
 from tests.support.world import connect, key_policy, publish, sign
-from tests.unit.server.test_admission import Webhook
-from verifier.model.context import Context
 from verifier.operations.policies import LoadedPolicy
-from verifier.registry.running import running
-from verifier.server.admission import AdmissionSettings, Gate
-from verifier.server.app import create_app
 from verifier.server.callers import Caller, Callers
-from verifier.server.service import DecisionService, ServiceSettings
-from verifier.server.snapshot import Snapshots
+from verifier.server.service import Surroundings
 from verifier.store.decisions import open_store
 
 
 @contextmanager
-def serving(loaded: LoadedPolicy, path: Path, callers: Callers | None = None) -> Iterator[Webhook]:
-    service = DecisionService(Snapshots(lambda: loaded), connect(), ServiceSettings(), open_store(path))
-    own, who = Context(cluster="test", asserted_by="server"), callers or Callers()
-    gate = Gate(service=service, callers=who, context=own, cluster=None, settings=AdmissionSettings())
-    with running(create_app(service, who, own, gate)) as host:
-        yield Webhook(host)
+def serving(loaded: LoadedPolicy, path: Path | str, callers: Callers | None = None) -> Iterator[Webhook]:
+    server = Server(loaded=loaded, callers=callers or Callers(), cluster=None, around=Surroundings(store=open_store(path)))
+    with server.running() as webhook:
+        yield webhook
 
 
 def read(webhook: Webhook, path: str) -> tuple[int, Any]:
@@ -52,17 +46,12 @@ def release(registry: str, by: str | None = "ci") -> tuple[str, bytes]:
     return str(digest), data
 
 
-def ask(webhook: Webhook, reference: str) -> tuple[int, Any]:
-    status, _, data = webhook("POST", "/v1/verify", json.dumps({"reference": reference}).encode(), Content_Type="application/json")
-    return status, json.loads(data)
-
-
 def test_every_answer_is_kept_whole(registry: str, tmp_path: Path) -> None:
     digest, _ = release(registry)
     with serving(key_policy(registry, pair()), tmp_path / "d.db") as webhook:
-        _, allowed = ask(webhook, f"oci://{registry}/acme/web:1.4.2")
-        _, missing = ask(webhook, f"oci://{registry}/acme/none:1.0.0")
-        _, unknown = ask(webhook, "oci://elsewhere.test/x:1.0.0")
+        _, allowed = webhook.verify(f"oci://{registry}/acme/web:1.4.2")
+        _, missing = webhook.verify(f"oci://{registry}/acme/none:1.0.0")
+        _, unknown = webhook.verify("oci://elsewhere.test/x:1.0.0")
         denied = webhook.ask(review(oci_repository(f"oci://{registry}/acme/web", tag="9.9.9")))
         for given in (allowed, missing, unknown):
             assert read(webhook, f"/v1/decisions/{given['id']}") == (200, given)
@@ -73,7 +62,7 @@ def test_every_answer_is_kept_whole(registry: str, tmp_path: Path) -> None:
         assert [item["namespace"] for item in read(webhook, "/v1/decisions?namespace=apps")[1]["items"]] == ["apps"]
         last = listed["items"][1]["time"].replace("+", "%2B")
         assert len(read(webhook, f"/v1/decisions?before={last}")[1]["items"]) == 2
-        ask(webhook, f"oci://{registry}/acme/web:1.4.2")
+        webhook.verify(f"oci://{registry}/acme/web:1.4.2")
         assert len(read(webhook, "/v1/decisions")[1]["items"]) == 4, "an answer from the cache is the same decision"
         assert read(webhook, "/v1/decisions/none")[0] == 503
         for query in ("limit=0", "limit=9999", "since=yesterday", "outcome=" + "x" * 600):
@@ -85,11 +74,11 @@ def test_what_cannot_be_kept_is_not_allowed(registry: str, tmp_path: Path) -> No
     with serving(key_policy(registry, pair()), tmp_path / "d.db") as webhook:
         with sqlite3.connect(tmp_path / "d.db") as connection:
             connection.execute("DROP TABLE decisions")
-        status, answered = ask(webhook, f"oci://{registry}/acme/web@{digest}")
+        status, answered = webhook.verify(f"oci://{registry}/acme/web@{digest}")
         assert (status, answered["title"]) == (503, "not-recorded")
         denied = webhook.ask(review(oci_repository(f"oci://{registry}/acme/web", digest=digest)))
         assert (denied["allowed"], denied["auditAnnotations"]["codes"]) == (False, "not-recorded")
-        assert ask(webhook, f"oci://{registry}/acme/web@{digest}")[0] == 503, "nor is it answered from the cache"
+        assert webhook.verify(f"oci://{registry}/acme/web@{digest}")[0] == 503, "nor is it answered from the cache"
 
 
 def test_who_may_read(registry: str, tmp_path: Path) -> None:
@@ -117,7 +106,7 @@ def test_a_release_is_recognised_by_what_was_verified_before(registry: str, tmp_
     with serving(key_policy(registry, pair()), tmp_path / "d.db") as webhook:
         unknown = webhook.ask(asked)
         assert (unknown["allowed"], unknown["auditAnnotations"]["codes"]) == (False, "no-source")
-        assert ask(webhook, f"oci://{registry}/acme/web:1.4.2")[0] == 200
+        assert webhook.verify(f"oci://{registry}/acme/web:1.4.2")[0] == 200
         known = webhook.ask(asked)
         assert (known["allowed"], digest in known["auditAnnotations"]["charts"]) == (True, True)
         other = release_value(data)
@@ -126,6 +115,26 @@ def test_a_release_is_recognised_by_what_was_verified_before(registry: str, tmp_
     denied = key_policy(registry, pair(), extra=f"deny: [{{digest: '{digest}'}}]\n")
     with serving(denied, tmp_path / "d.db") as webhook:
         assert webhook.ask(asked)["auditAnnotations"]["codes"] == "deny-listed", "it is decided on anew, under the policy of now"
+
+
+def test_two_servers_share_a_database(registry: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one has decided the other tells, and what one has verified the other recognises."""
+    monkeypatch.setenv("PGPASSWORD", PASSWORD)
+    digest, data = release(registry)
+    loaded = key_policy(registry, pair())
+    asked = review(record(packed(release_value(data))))
+    with postgres() as database:
+        where = database.database("shared")
+        with serving(loaded, where) as one, serving(loaded, where) as two:
+            assert one.ask(asked)["auditAnnotations"]["codes"] == two.ask(asked)["auditAnnotations"]["codes"] == "no-source"
+            _, decision = one.verify(f"oci://{registry}/acme/web@{digest}")
+            assert read(two, f"/v1/decisions/{decision['id']}") == (200, decision)
+            assert two.ask(asked)["allowed"]
+            database.stop("immediate")
+            status, problem = two.verify(f"oci://{registry}/acme/web:1.4.2")
+            assert (status, problem["title"]) == (503, "not-recorded")
+            denied = two.ask(review(oci_repository(f"oci://{registry}/acme/web", tag="1.4.2"), namespace="elsewhere"))
+            assert (denied["allowed"], denied["auditAnnotations"]["codes"]) == (False, "not-recorded")
 
 
 @pytest.mark.parametrize("roles", ["[admin]", "[]", "x"])
