@@ -53,7 +53,7 @@ mutants: $(READY)  ## Change the policy engine line by line; say which changes n
 docs: $(READY)  ## Write the generated pages and lists
 	$(BIN)/python docs/generate.py
 	$(BIN)/uv export --frozen --no-dev --no-emit-project --no-annotate --no-header --quiet -o .github/requirements.txt
-	$(BIN)/uv export --frozen --no-dev --no-emit-project --no-annotate --no-header --quiet --extra kubernetes --extra cel --extra postgres -o verifier/deploy/requirements.txt
+	$(BIN)/uv export --frozen --no-dev --no-emit-project --no-annotate --no-header --quiet --extra kubernetes --extra cel --extra postgres --extra otel -o verifier/deploy/requirements.txt
 
 dist: $(READY)  ## Build what a release consists of: the package and Helm's plugins
 	rm -rf dist

@@ -33,6 +33,7 @@ EVERYTHING = {
     "namespaceSecrets": {"pullSecrets": ["regcred"], "keys": ["chart-keys"]},
     "callers": {"existingSecret": "callers"},
     "store": {"enabled": True},
+    "tracing": {"endpoint": "http://collector.observability:4319"},
     "autoscaling": {"enabled": True},
     "nodeSelector": {"a": "b"},
     "tolerations": [{"operator": "Exists"}],
@@ -106,7 +107,8 @@ def test_a_shared_store_needs_no_volume(helm: Peer, cluster: Kubernetes) -> None
     assert {"name": "PGPASSWORD", "valueFrom": {"secretKeyRef": {"name": "db", "key": "password"}}} in container["env"]
     assert "store" not in {volume["name"] for volume in pod["volumes"]}
     ports = [port["port"] for rule in of_kind(objects, "NetworkPolicy")["spec"]["egress"] for port in rule["ports"]]
-    assert 6432 in ports
+    assert (6432 in ports, 4318 in ports) == (True, False)
+    assert 4319 in [port["port"] for rule in of_kind(rendered(helm, EVERYTHING), "NetworkPolicy")["spec"]["egress"] for port in rule["ports"]]
     stdin = json.dumps({"apiVersion": "v1", "kind": "List", "items": [of_kind(objects, kind) for kind in ("Deployment", "NetworkPolicy")]})
     cluster.kubectl("apply", "--dry-run=server", "--validate=strict", "-f", "-", stdin=stdin)
 

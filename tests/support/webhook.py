@@ -19,7 +19,7 @@ from verifier.operations.connections import Connections
 from verifier.operations.policies import LoadedPolicy
 from verifier.registry.running import running
 from verifier.server.admission import AdmissionSettings, Gate
-from verifier.server.app import create_app
+from verifier.server.app import AppSettings, create_app
 from verifier.server.callers import Callers
 from verifier.server.decider import ServiceSettings
 from verifier.server.events import Events
@@ -61,7 +61,7 @@ class Server:
     def app(self) -> FastAPI:
         service = DecisionService(Snapshots(lambda: self.loaded), self.connections, self.settings, self.around)
         gate = Gate(service=service, callers=self.callers, context=self.own, cluster=self.cluster, settings=self.admission, events=self.events)
-        return create_app(service, self.callers, self.own, gate, rate=self.rate)
+        return create_app(service, self.callers, self.own, gate, AppSettings(rate=self.rate))
 
     @contextmanager
     def running(self, seen_by: Callable[[Any], Any] = lambda app: app) -> Iterator[Webhook]:

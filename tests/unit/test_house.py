@@ -41,6 +41,7 @@ SEAMS = {
     "sqlalchemy": {"store"},
     "psycopg": {"store/database.py"},
     "structlog": {"server"},
+    "opentelemetry": {"server/tracing.py"},
     "jwt": {"server"},
     "lightkube": {"signers/kubernetes.py", "kube/cluster.py"},
     "httpx2": {"signers/kubernetes.py", "kube/cluster.py"},  # lightkube takes its timeouts

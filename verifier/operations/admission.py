@@ -28,7 +28,7 @@ from verifier.model.reference import parse_oci
 from verifier.operations.records import admit_record, judge_inline
 from verifier.operations.review import Review
 from verifier.operations.verdict import Finding, Verdict, World, decided, finding, finding_of
-from verifier.policy.cluster import Leniency
+from verifier.policy.cluster import GIT, Leniency
 from verifier.policy.sources import allows_git
 from verifier.workloads.kinds import new_needs, reader_of, uses_of
 from verifier.workloads.object import Every, Found, Need, Object, read_object
@@ -76,9 +76,7 @@ def judge_use(use: ChartUse, namespace: str, world: World) -> Iterator[Finding]:
         case Unverifiable(deferred=True):
             return
         case Unverifiable(git=True) if allows_git(world.policy, world.within(namespace)):
-            yield Finding(
-                place=use.place, outcome=Outcome.ALLOWED, unsafe=True, reason=f"UNSEEN, since a source of the policy says unsafe_allow_git: {use.problem}"
-            )
+            yield Finding(place=use.place, outcome=Outcome.ALLOWED, unsafe=GIT, reason=f"UNSEEN, since a source of the policy says {GIT}: {use.problem}")
         case Unverifiable():
             yield finding(use.place, use.code, use.problem)
         case Inline():
@@ -101,7 +99,7 @@ def _judge_named(use: Named, namespace: str, world: World) -> Finding:
 
 def _unpinned(found: Finding, use: Named, decision: Decision, world: World) -> Finding:  # 5
     if not world.always_pinned and world.lets_pass(decision, Leniency.UNPINNED):
-        return replace(found, unsafe=True, reason="allowed by its name, which may be another chart tomorrow: the rule says unsafe_allow_unpinned")
+        return replace(found, unsafe=Leniency.UNPINNED, reason=f"allowed by its name, which may be another chart tomorrow: the rule says {Leniency.UNPINNED}")
     assert decision.artifact is not None
     digest = decision.artifact.digests[0]
     how = use.unpinnable or (f"write {digest} into {'.'.join(str(part) for part in use.pin.path)}" if use.pin is not None else "no place for a digest is known")

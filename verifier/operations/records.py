@@ -192,11 +192,11 @@ def _compare(record: Fingerprint, where: str, judged: Judged, world: World) -> F
         return _denied(found, codes.RECORD_MISMATCH, f"it is not the chart of {where}: {'; '.join(others[:_MOST])}{more}")
     if verified.partial or record.partial:
         if world.lets_pass(decision, Leniency.PARTIAL_RECORDS):
-            return replace(found, unsafe=True, reason=f"{found.reason}, but for the charts inside: the rule says {Leniency.PARTIAL_RECORDS}")
+            return replace(found, unsafe=Leniency.PARTIAL_RECORDS, reason=f"{found.reason}, but for charts inside: the rule says {Leniency.PARTIAL_RECORDS}")
         return _denied(found, codes.RECORD_PARTIAL, f"the files are those of {where}, but of the charts inside it a record says nothing")
     if values_differ(record, verified):
         if world.lets_pass(decision, Leniency.OTHER_VALUES):
-            return replace(found, unsafe=True, reason=f"{found.reason}, but for its own values: the rule says {Leniency.OTHER_VALUES}")
+            return replace(found, unsafe=Leniency.OTHER_VALUES, reason=f"{found.reason}, but for its own values: the rule says {Leniency.OTHER_VALUES}")
         return _denied(found, codes.RECORD_VALUES, f"its own values are others than those of {where}, or cannot be compared")
     return found
 

@@ -63,7 +63,7 @@ class World(Struct, frozen=True, kw_only=True):
 class Finding(Struct, frozen=True, kw_only=True):
     """One chart of the object, or one thing that is wrong with it; `code` is None where nothing is.
 
-    `softened`: it would be denied, and its rule only warns or audits. `unsafe`: it passes by a permission that is spelled so.
+    `softened`: it would be denied, and its rule only warns or audits. `unsafe`: the permission by which it passes unverified.
     """
 
     place: str
@@ -73,7 +73,7 @@ class Finding(Struct, frozen=True, kw_only=True):
     decision: Decision | None = None
     use: Named | None = None
     softened: Admission | None = None
-    unsafe: bool = False
+    unsafe: str | None = None
 
 
 class Verdict(Struct, frozen=True, kw_only=True):

@@ -25,6 +25,9 @@ class Leniency(StrEnum):
     OTHER_VALUES = "unsafe_allow_other_values"
 
 
+GIT = "unsafe_allow_git"  # of a source, not of a rule
+
+
 class Whose(StrEnum):
     """Whose credentials a registry is shown for an object (semantics 33): its namespace's, or after those the server's own, too."""
 

@@ -28,6 +28,7 @@ from verifier.report.text import safe
 from verifier.server.callers import Callers
 from verifier.server.events import Events
 from verifier.server.service import DecisionService
+from verifier.server.tracing import current
 
 _DURATION = re.compile(r"(?:(\d{1,4})m)?(?:(\d{1,5})(?:\.\d+)?s)?")  # as Go writes it: 10s, 1m30s
 _MARGIN_SECONDS = 1.0
@@ -75,6 +76,7 @@ def add_admission(app: FastAPI, gate: Gate, unauthenticated: type[Exception]) ->
         review = read_review(await request.body())
         verdict = await _verdict(gate, review, seconds_for(waits, gate.settings.seconds))
         took = time.monotonic() - started
+        current().set_attributes({"verifier.object": safe(review.what)[:300], "verifier.outcome": verdict.outcome.value, "verifier.mode": gate.settings.mode})
         gate.service.metrics.count_admission(verdict, gate.settings.mode, took)
         gate.service.log.admission(review, verdict, gate.settings.mode, took)
         if gate.events is not None:
@@ -177,6 +179,9 @@ def _annotations(verdict: Verdict, mode: str) -> dict[str, str]:
     """For the API server's audit log."""
     decided = [finding for finding in verdict.findings if finding.decision is not None]
     found = {"outcome": str(verdict.outcome), "mode": mode}
+    unsafe = list(dict.fromkeys(finding.unsafe for finding in verdict.findings if finding.unsafe is not None))
+    if unsafe:
+        found["unverified"] = ",".join(unsafe)
     if any(finding.softened is not None for finding in verdict.findings):
         found["softened"] = "true"
     if verdict.findings:

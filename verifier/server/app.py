@@ -15,6 +15,7 @@ from typing import Annotated, Any
 from fastapi import FastAPI, Header, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from msgspec import Struct
 from pydantic import BaseModel, ConfigDict, Field
 
 from verifier import __version__
@@ -32,6 +33,7 @@ from verifier.server.history import add_history
 from verifier.server.metrics import CONTENT_TYPE
 from verifier.server.rate import RateLimit
 from verifier.server.service import DecisionService
+from verifier.server.tracing import telemetry
 
 _STATUS = {Outcome.ALLOWED: 200, Outcome.DENIED: 403, Outcome.INCONCLUSIVE: 503}
 _PROBLEM_STATUS = {Family.MISUSE: 422, Family.FAILED: 403, Family.INCONCLUSIVE: 503}
@@ -56,12 +58,20 @@ class Question(BaseModel):
     context: ClaimedContext = Field(default_factory=ClaimedContext)
 
 
-def create_app(service: DecisionService, callers: Callers, own_context: Context, gate: Gate | None = None, *, rate: float = 0.0) -> FastAPI:
-    """The application; `own_context` is what the server's settings say of where it stands. With a `gate`, the admission webhook, too.
+class AppSettings(Struct, frozen=True, kw_only=True):
+    """`rate`: how many questions a second each caller may ask, by token or by address; 0 sets no limit, and the API server is not limited.
 
-    `rate`: how many questions a second each caller may ask, by token or by address; 0 sets no limit. The API server is not limited.
+    `traced`: the environment names a collector of traces.
     """
-    limit = RateLimit(rate)
+
+    rate: float = 0.0
+    traced: bool = False
+
+
+def create_app(service: DecisionService, callers: Callers, own_context: Context, gate: Gate | None = None, settings: AppSettings | None = None) -> FastAPI:
+    """The application; `own_context` is what the server's settings say of where it stands. With a `gate`, the admission webhook, too."""
+    settings = settings or AppSettings()
+    limit = RateLimit(settings.rate)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -72,7 +82,7 @@ def create_app(service: DecisionService, callers: Callers, own_context: Context,
         if gate is not None and gate.cluster is not None:
             gate.cluster.close()
 
-    app = FastAPI(title="verifier", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = FastAPI(title="verifier", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None, telemetry=telemetry(exported=settings.traced))
     app.add_middleware(BodyLimit)
     _add_errors(app, service)
     _add_health(app, service)

@@ -27,7 +27,7 @@ from verifier.operations.namespaces import NamespaceSecrets
 from verifier.operations.policies import load
 from verifier.operations.scanning import RESOURCES
 from verifier.server.admission import AdmissionSettings, Gate
-from verifier.server.app import create_app
+from verifier.server.app import AppSettings, create_app
 from verifier.server.callers import Callers, load_callers
 from verifier.server.decider import ServiceSettings
 from verifier.server.events import Events
@@ -35,6 +35,7 @@ from verifier.server.log import Log
 from verifier.server.oidc import Issuers
 from verifier.server.service import DecisionService, Surroundings
 from verifier.server.snapshot import Snapshots
+from verifier.server.tracing import is_wanted
 from verifier.settings import credential_files, load_settings
 
 if TYPE_CHECKING:
@@ -83,11 +84,12 @@ def build_app(settings: ServerSettings) -> FastAPI:
     cluster = connect(os.environ, settings.service.seconds / 2, RESOURCES) if settings.kubernetes else None
     around = Surroundings(store=store, log=Log(quiet=not settings.log), secrets=NamespaceSecrets(cluster, settings.pull_secrets))
     service = DecisionService(_snapshots(settings.policy, connections), connections, settings.service, around)
+    served = AppSettings(rate=settings.rate, traced=is_wanted(os.environ))
     if settings.admission is None:
-        return create_app(service, callers, settings.context, rate=settings.rate)
+        return create_app(service, callers, settings.context, settings=served)
     events = Events(cluster) if cluster is not None and settings.events else None
     gate = Gate(service=service, callers=callers, context=settings.context, cluster=cluster, settings=settings.admission, events=events)
-    return create_app(service, callers, settings.context, gate, rate=settings.rate)
+    return create_app(service, callers, settings.context, gate, served)
 
 
 def _store(where: str) -> DecisionStore:

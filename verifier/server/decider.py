@@ -27,6 +27,7 @@ from verifier.report.codec import encode
 from verifier.server.cache import Answered, DecisionCache, Key, cache_key, ending
 from verifier.server.metrics import Metrics
 from verifier.server.snapshot import Snapshot
+from verifier.server.tracing import span, tell
 from verifier.store.rows import Kept, Verified
 
 if TYPE_CHECKING:
@@ -77,13 +78,21 @@ class Decider:
 
     def decide(self, reference: Reference, context: Context, asker: Asker) -> Answered:
         """Resolve, then answer; under one snapshot from beginning to end. Raises InconclusiveError `not-recorded`."""
+        with span("decide") as traced:
+            traced.set_attribute("verifier.reference", str(reference))
+            answered = self._decide(reference, context, asker)
+            tell(traced, answered.decision)
+            return answered
+
+    def _decide(self, reference: Reference, context: Context, asker: Asker) -> Answered:
         started = time.monotonic()
         question = self._question(Request(reference=reference, context=context), asker)
         options, loaded = question.options, question.held.loaded
         if not speaks_of(loaded, question.request):
             return self._kept(None, judge(question.request, Examined(), loaded, options), asker.held)
         try:
-            pinned = resolve(reference, question.connections.source(reference, Deadline.after(options.seconds)))
+            with span("resolve"):
+                pinned = resolve(reference, question.connections.source(reference, Deadline.after(options.seconds)))
         except (FailedError, InconclusiveError) as error:
             told = asker.namespace.explained(error, question.request, loaded)
             return self._kept(None, judge(question.request, without_chart(told, str(reference)), loaded, options), asker.held)
@@ -132,9 +141,11 @@ class Decider:
 
     def _made(self, pinned: Pinned, question: _Question) -> Decision:
         held, options = question.held, question.options
-        examined = examine_pinned(pinned, question.connections, options, held.wanted)
-        examined = with_parts(question.request, examined, held.loaded, question.connections, options)
-        return judge(question.request, examined, held.loaded, options)
+        with span("gather"):
+            examined = examine_pinned(pinned, question.connections, options, held.wanted)
+            examined = with_parts(question.request, examined, held.loaded, question.connections, options)
+        with span("judge"):
+            return judge(question.request, examined, held.loaded, options)
 
     def _kept(self, key: Key | None, decision: Decision, held: Snapshot) -> Answered:
         now = self._settings.clock()

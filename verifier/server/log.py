@@ -14,6 +14,7 @@ import structlog
 from verifier.model.decision import Decision
 from verifier.operations.review import Review
 from verifier.operations.verdict import Verdict
+from verifier.server.tracing import trace_id
 
 _MOST = 2_000  # characters of one value
 
@@ -60,7 +61,8 @@ class Log:
 
     def _tell(self, event: str, **values: Any) -> None:
         if not self._quiet:
-            self._log.msg(event, **{key: _bounded(value) for key, value in values.items() if value is not None})
+            told = {**values, "trace": trace_id()}
+            self._log.msg(event, **{key: _bounded(value) for key, value in told.items() if value is not None})
 
 
 def _bounded(value: Any) -> Any:

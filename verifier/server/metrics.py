@@ -6,6 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from verifier.model.decision import Decision, Outcome
 from verifier.operations.verdict import Verdict
+from verifier.policy.cluster import GIT, Leniency
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -26,9 +27,12 @@ class Metrics:
         self.root_time = Gauge("verifier_trusted_root_timestamp_seconds", "Of when each trusted root is.", ["root"], registry=self.registry)
         self.admissions = Counter("verifier_admissions", "Reviews by outcome, and what a denial does.", ["outcome", "mode"], registry=self.registry)
         self.admission_codes = Counter("verifier_admission_codes", "Findings that are no allow, by code.", ["code"], registry=self.registry)
+        self.unverified = Counter("verifier_admission_unverified", "What passed unverified, by which permission.", ["permission"], registry=self.registry)
         self.admission_seconds = Histogram("verifier_admission_seconds", "Time to an answer to the API server.", registry=self.registry)
         for outcome in Outcome:
             self.decisions.labels(outcome.value)
+        for permission in (*Leniency, GIT):
+            self.unverified.labels(permission)
 
     def count(self, decision: Decision, seconds: float) -> None:
         """Count one answer."""
@@ -44,6 +48,8 @@ class Metrics:
         self.admissions.labels(verdict.outcome.value, mode).inc()
         self.admission_seconds.observe(seconds)
         for finding in verdict.findings:
+            if finding.unsafe is not None:
+                self.unverified.labels(finding.unsafe).inc()
             if finding.code is not None:
                 self.admission_codes.labels(finding.code.name).inc()
 

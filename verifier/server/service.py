@@ -35,6 +35,7 @@ from verifier.server.decider import Asker, Decider, ServiceSettings
 from verifier.server.log import Log
 from verifier.server.metrics import Metrics
 from verifier.server.snapshot import Snapshots
+from verifier.server.tracing import carried
 
 if TYPE_CHECKING:
     from verifier.store.decisions import DecisionStore
@@ -159,7 +160,7 @@ class DecisionService:
             await asyncio.wait_for(self._slots.acquire(), min(self._settings.patience, seconds / 2))
         except TimeoutError as error:
             raise InconclusiveError(codes.OVERLOADED, f"all {self._settings.slots} slots are taken", retry_after=self._settings.patience) from error
-        running = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        running = asyncio.get_running_loop().run_in_executor(self._threads, carried(work))
         running.add_done_callback(lambda done: self._ended(done))
         self.metrics.in_hand.inc()
         return await asyncio.wait_for(asyncio.shield(running), seconds - (time.monotonic() - started))

@@ -147,6 +147,18 @@ def test_what_is_known_takes_no_thread_and_no_request(registry: str) -> None:
         assert "verifier_cache_hits_total 2.0" in webhook("GET", "/metrics")[2].decode()
 
 
+def test_what_passes_unverified_is_counted_by_its_permission(registry: str) -> None:
+    """Semantics 31: allowed, counted, and never called verified."""
+    release(registry)
+    with serving(key_policy(registry, pair(), rule="    unsafe_allow_unpinned: true\n")) as webhook:
+        answered = webhook.ask(review(oci_repository(f"oci://{registry}/acme/web", tag="1.4.2")))
+        assert (answered["allowed"], answered["auditAnnotations"]["unverified"]) == (True, "unsafe_allow_unpinned")
+        assert "unsafe_allow_unpinned" in answered["warnings"][0]
+        text = webhook("GET", "/metrics")[2].decode()
+        for permission, count in (("unsafe_allow_unpinned", 1), ("unsafe_allow_git", 0), ("unsafe_allow_other_values", 0), ("unsafe_allow_partial_records", 0)):
+            assert f'verifier_admission_unverified_total{{permission="{permission}"}} {count}.0' in text
+
+
 def test_a_fault_of_ours_denies(registry: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> object:
         raise RuntimeError("secret detail")
