@@ -1,14 +1,14 @@
 """The other installers' objects, under their own definitions, at a real API server: what it hands to us is what we read.
 
 Their controllers do not run here. The definitions come from their own modules (tests/peers); of Cluster API, Carvel, KubeVela, k0s, Config Sync and Gardener
-none could be had.
+none could be had, so that theirs are written after their published fields (tests/support/definitions.py).
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -16,6 +16,8 @@ import pytest
 from tests.interop.conftest import program
 from tests.interop.gate import Gate, a_gate, refused
 from tests.peers import PEERS, SHARE, Crds
+from tests.support.definitions import DEFINITIONS as DEFINED
+from verifier.workloads.kinds import READERS
 
 DEFINITIONS = [name for name, peer in PEERS.items() if isinstance(peer, Crds)]
 
@@ -28,6 +30,7 @@ def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
         for name in DEFINITIONS:
             for file in sorted((SHARE / name).glob("*.yaml")):
                 found.kubernetes.kubectl("apply", "--server-side", "-f", file)
+        found.kubernetes.apply(*DEFINED)
         found.kubernetes.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
         time.sleep(1)
         yield found
@@ -105,6 +108,11 @@ def test_sveltos(gate: Gate) -> None:
     }
     profile = value("config.projectsveltos.io/v1beta1", "ClusterProfile", "x", {"helmCharts": [chart]}, namespace=None)
     refused(gate.kubernetes.apply(profile, check=False), "unpinned")
+    trigger = value("lib.projectsveltos.io/v1beta1", "EventTrigger", "x", {"eventSourceName": "e", "helmCharts": [chart]}, namespace=None)
+    gate.kubernetes.apply(trigger)  # the profile that it makes is where a digest is asked for
+    gate.chart("sveltos-bad", signed=False)
+    trigger["spec"]["helmCharts"] = [{**chart, "chartName": "a/sveltos-bad"}]
+    refused(gate.kubernetes.apply(trigger, check=False), "unsigned")
     (gate.work / "policy.yaml").write_text((gate.work / "policy.yaml").read_text() + "    unsafe_allow_unpinned: true\n")
     try:
         for _ in range(40):
@@ -138,3 +146,87 @@ def test_open_cluster_management(gate: Gate) -> None:
     refused(gate.kubernetes.apply(subscription, check=False), "origin-missing")
     gate.kubernetes.apply(value(group, "Channel", "none", {"type": "HelmRepo", "pathname": f"oci://{gate.host}/acme"}))
     refused(gate.kubernetes.apply(subscription, check=False), "unpinned")
+
+
+# Kinds whose definitions were written after their documentation. Each row: its API and kind, and what makes an object of a chart's reference,
+# which is HOST/REPOSITORY, a tag and a digest, of which the kind takes what it can.
+Fields = Callable[[str, str, str], dict[str, Any]]
+
+
+def _split(repository: str) -> tuple[str, str]:
+    above, _, name = repository.rpartition("/")
+    return f"oci://{above}", name
+
+
+def _proxy(repository: str, tag: str, digest: str) -> dict[str, Any]:
+    url, name = _split(repository)
+    return {"spec": {"repoURL": url, "chartName": f"{name}@{digest}" if digest else name, "version": tag}}
+
+
+def _app(repository: str, tag: str, digest: str) -> dict[str, Any]:
+    url, name = _split(repository)
+    return {"spec": {"fetch": [{"helmChart": {"name": f"{name}@{digest}" if digest else name, "version": tag, "repository": {"url": url}}}]}}
+
+
+def _component(repository: str, tag: str, digest: str) -> dict[str, Any]:
+    chart = {"source": f"oci://{repository}{'@' + digest if digest else ''}", **({"version": tag} if tag else {})}
+    return {"spec": {"components": [{"name": "x", "type": "helmchart", "properties": {"chart": chart}}]}}
+
+
+def _sync(repository: str, tag: str, digest: str) -> dict[str, Any]:
+    url, name = _split(repository)
+    return {"spec": {"sourceType": "helm", "helm": {"repo": url, "chart": f"{name}@{digest}" if digest else name, "version": tag, "auth": "none"}}}
+
+
+def _oci(repository: str, tag: str, digest: str) -> dict[str, Any]:
+    return {"ociRepository": {"repository": f"oci://{repository}", **({"tag": tag} if tag else {"digest": digest})}}
+
+
+WRITTEN: list[tuple[str, str, Fields]] = [
+    ("addons.cluster.x-k8s.io/v1alpha1", "HelmChartProxy", _proxy),
+    ("addons.cluster.x-k8s.io/v1alpha1", "HelmReleaseProxy", _proxy),
+    ("kappctrl.k14s.io/v1alpha1", "App", _app),
+    ("data.packaging.carvel.dev/v1alpha1", "Package", lambda *chart: {"spec": {"refName": "x", "version": "1.0.0", "template": _app(*chart)}}),
+    ("core.oam.dev/v1beta1", "Application", _component),
+    (
+        "helm.k0sproject.io/v1beta1",
+        "Chart",
+        lambda repository, tag, digest: {"spec": {"chartName": f"oci://{repository}{'@' + digest if digest else ''}", "version": tag}},
+    ),
+    ("configsync.gke.io/v1beta1", "RootSync", _sync),
+    ("configsync.gke.io/v1alpha1", "RepoSync", _sync),
+    (
+        "fleet.cattle.io/v1alpha1",
+        "HelmOp",
+        lambda repository, tag, digest: {"spec": {"helm": {"chart": f"oci://{repository}{'@' + digest if digest else ''}", "version": tag}}},
+    ),
+    ("core.gardener.cloud/v1", "ControllerDeployment", lambda *chart: {"helm": _oci(*chart)}),
+    ("operator.gardener.cloud/v1alpha1", "Extension", lambda *chart: {"spec": {"deployment": {"extension": {"helm": _oci(*chart)}}}}),
+]
+
+
+@pytest.mark.parametrize(("api", "kind", "fields"), WRITTEN, ids=[kind for _, kind, _ in WRITTEN])
+def test_kinds_after_their_documentation(gate: Gate, api: str, kind: str, fields: Fields) -> None:
+    good, bad = gate.chart("written"), gate.chart("written-bad", signed=False)
+    space = None if "gardener" in api else "default"
+
+    def made(name: str, *chart: str) -> dict[str, Any]:
+        return {"apiVersion": api, "kind": kind, "metadata": {"name": name, **({"namespace": space} if space else {})}, **fields(*chart)}
+
+    there = f"{gate.host}/acme/written"
+    gate.kubernetes.apply(made("good", there, "", str(good)))
+    refused(gate.kubernetes.apply(made("tagged", there, "1.0.0", ""), check=False), "unpinned")
+    refused(gate.kubernetes.apply(made("bad", f"{there}-bad", "1.0.0", ""), check=False), "unsigned")
+    refused(gate.kubernetes.apply(made("bad-digest", f"{there}-bad", "", str(bad)), check=False), "unsigned")
+    refused(gate.kubernetes.apply(made("good", f"{there}-bad", "", str(bad)), check=False), "unsigned")
+    refused(gate.kubernetes.apply(made("elsewhere", "evil.test/acme/x", "1.0.0", ""), check=False), "no-rule")
+
+
+def test_every_kind_is_met_at_a_real_api_server(gate: Gate) -> None:
+    """Its definition is there, so that nothing of the table stands unproven; what is registered is what is served."""
+    served = {
+        (item["spec"]["group"], item["spec"]["names"]["kind"], item["spec"]["names"]["plural"])
+        for item in gate.kubernetes.get("customresourcedefinitions")["items"]
+    }
+    missing = {(reader.group, reader.kind) for reader in READERS if (reader.group, reader.kind, reader.plural) not in served}
+    assert missing == set()
