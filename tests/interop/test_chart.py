@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.interop import manifests
 from tests.interop.conftest import Peer, program
 from tests.simulators.registry import simulated
 from tests.support.cli import run
@@ -191,6 +192,14 @@ def test_installed_without_a_node_it_fails_closed_and_can_be_repaired(helm: Peer
     finally:
         helm("uninstall", name, *words[:4], check=False)
     assert cluster.kubectl("get", "validatingwebhookconfiguration", name, check=False).returncode != 0
+
+
+def test_the_plain_manifests_are_what_the_chart_makes(helm: Peer, cluster: Kubernetes) -> None:
+    assert [value for value in yaml.safe_load_all(manifests.PLACE.read_text()) if value] == manifests.rendered(helm.path), "python -m tests.interop.manifests"
+    cluster.kubectl("create", "namespace", manifests.NAME, check=False)
+    done = cluster.kubectl("apply", "-k", manifests.PLACE.parent, "--dry-run=server", "--validate=strict")
+    assert done.stdout.count("server dry run") == 9, done.stdout + done.stderr
+    assert run("policy", "lint", str(manifests.PLACE.parent / "policy.yaml")).status == 0
 
 
 def believed(cluster: Kubernetes, name: str) -> bytes:

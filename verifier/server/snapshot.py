@@ -1,6 +1,6 @@
 """The policy with its trust as one snapshot, read again when one of its files changes; the last good one is kept.
 
-Files are looked at once a second, by what the file system says of them; a policy in a registry is fetched anew once a minute.
+Files are looked at twice a second, by what the file system says of them; a policy in a registry is fetched anew once a minute.
 A change that does not load changes nothing: the
 service goes on with what it had, and health and metrics say so.
 """
@@ -18,7 +18,7 @@ from verifier.model.errors import VerifierError
 from verifier.operations.policies import LoadedPolicy
 from verifier.operations.verification import wanted
 
-PERIOD = 1.0  # seconds between two looks
+PERIOD = 0.5  # seconds between two looks
 
 _State = dict[Path, tuple[int, int, int] | None]
 
