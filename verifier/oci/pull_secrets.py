@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import Any
 
 from msgspec import Struct
@@ -61,15 +62,27 @@ class ScopedKeychain:
     def __init__(self, secrets: PullSecrets, own: Keychain, allows_own: Callable[[str, str], bool]) -> None:
         self._secrets = secrets
         self._own = own
-        self._allows_own = allows_own
+        self._allows_own = lru_cache(maxsize=64)(allows_own)  # it takes the policy's rules, and is asked with each request
+        self._identities: dict[tuple[str, str], str] = {}
 
     def candidates(self, registry: str, repository: str) -> tuple[Credential, ...]:
-        """The namespace's, then `own`."""
+        """The namespace's, then `own`; what keeps us from the namespace's matters only where there are no others."""
         own = self._own.candidates(registry, repository) if self._allows_own(registry, repository) else ()
-        return (*self._secrets.fitting(registry, repository), *own)
+        try:
+            return (*self._secrets.fitting(registry, repository), *own)
+        except InconclusiveError:
+            if own:
+                return own
+            raise
 
     def identity(self, registry: str, repository: str) -> str:
         """By what the credentials are, not by whose: two namespaces with the same ones are one to a registry."""
+        known = self._identities.get((registry, repository))
+        if known is None:
+            known = self._identities[registry, repository] = self._identify(registry, repository)
+        return known
+
+    def _identify(self, registry: str, repository: str) -> str:
         own = self._allows_own(registry, repository)
         try:
             found = self._secrets.fitting(registry, repository)

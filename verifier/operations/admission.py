@@ -65,9 +65,20 @@ def _admit_object(review: Review, world: World) -> Verdict:
 def named_charts(item: Object, world: World) -> tuple[ChartUse, ...]:
     """3: the charts that an object names; raises InconclusiveError `lookup-failed`, or FailedError for too many."""
     uses = uses_of(item, _looked_up(item, world.cluster))
+    uses = (*uses, *_taken_elsewhere(item, uses, world))
     if len(uses) > limits.ADMISSION_CHARTS:
         raise FailedError(codes.CHART_UNVERIFIABLE, f"{len(uses)} charts are named, at most {limits.ADMISSION_CHARTS} are judged in one object")
     return uses
+
+
+def _taken_elsewhere(item: Object, uses: tuple[ChartUse, ...], world: World) -> Iterator[ChartUse]:
+    """3: a source's charts once more for each other namespace with an object that installs them, where that may be another answer."""
+    reader = reader_of(item)
+    if reader is None or reader.takers is None or not world.policy.tells_namespaces_apart:
+        return
+    takers = [other for other in _look_up(reader.takers.all, world.cluster) if reader.takers.takes(other, item)]
+    for namespace in sorted({other.namespace for other in takers} - {item.namespace}):
+        yield from (replace(use, namespace=namespace, place=f"{use.place} (for {namespace})") for use in uses if isinstance(use, Named))
 
 
 def judge_use(use: ChartUse, namespace: str, world: World) -> Iterator[Finding]:

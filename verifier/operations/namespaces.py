@@ -1,6 +1,7 @@
 """Whose credentials and keys a question may use (semantics 33).
 
-1. What is asked for an object may use the pull secrets of its namespace, and the keys that the policy looks for there; no other namespace's.
+1. What is asked for an object may use the pull secrets of its namespace, and no other's. Keys that the policy looks for in a namespace are those of
+   the one that the question is for: a source that changes is judged for the releases that take charts from it by their keys, not by its own.
 2. The server's own credentials are used for repositories whose rule says `credentials: server`, after the namespace's. For a repository without a
    rule, such as that of an image, the rule of the chart counts.
 3. Secrets are kept for some seconds, by namespace and name. What could not be looked up is not known, and never "not there".
@@ -22,7 +23,7 @@ from msgspec.structs import replace
 from verifier.formats.loose import get, mapping, text
 from verifier.kube.cluster import Cluster, Selector
 from verifier.model import codes
-from verifier.model.context import Request
+from verifier.model.context import Context, Request
 from verifier.model.errors import FailedError, InconclusiveError, MisuseError
 from verifier.model.reference import Reference
 from verifier.oci.credentials import Keychain
@@ -67,27 +68,15 @@ class Namespace(Struct, frozen=True, kw_only=True):
 
         return ScopedKeychain(self.secrets.pull_secrets(self), own, allows_own)
 
-    def with_keys(self, loaded: LoadedPolicy) -> LoadedPolicy:
-        """1: the policy with the keys that it takes from here; why one is not known stands in its trust entry."""
+    def with_keys(self, loaded: LoadedPolicy, context: Context) -> LoadedPolicy:
+        """1: the policy with the keys that it takes from the namespace that is asked for; why one is not known stands in its trust entry."""
         if not any(entry.secret is not None for entry in loaded.policy.trust):
             return loaded
-        found = [self._key(entry) if entry.secret is not None else (entry, None) for entry in loaded.policy.trust]
+        meant = replace(self, name=context.namespace or "")
+        found = [_with_key(entry, meant) for entry in loaded.policy.trust]
         trust = TrustMaterial((*loaded.trust.anchors, *(anchor for _, anchor in found if anchor is not None)))
         policy = replace(loaded.policy, trust=tuple(entry for entry, _ in found))
         return replace(loaded, policy=policy, trust=trust, trust_digest=trust.digest)
-
-    def _key(self, entry: TrustEntry) -> tuple[TrustEntry, Anchor | None]:
-        from verifier.signers.public import load_public_key
-
-        assert entry.secret is not None
-        where = f"Secret {self.name}/{entry.secret.name}"
-        try:
-            data = self.secrets.value(self, entry.secret.name, entry.secret.key)
-            load_public_key(data)
-        except (InconclusiveError, MisuseError) as error:
-            return replace(entry, problem=f"{where}: {error.reason}"), None
-        anchor = Anchor(name=entry.name, kind=KEY, data=data, not_before=entry.not_before, not_after=entry.not_after, root=entry.root)
-        return replace(entry, problem=""), anchor
 
     def explained(self, error: FailedError | InconclusiveError, request: Request, loaded: LoadedPolicy) -> FailedError | InconclusiveError:
         """A refusal, with whose credentials the registry was shown."""
@@ -101,6 +90,21 @@ class Namespace(Struct, frozen=True, kw_only=True):
 
     def _may_use_own(self, rule: Rule | None) -> bool:
         return self.trusted or (rule is not None and rule.credentials is Whose.SERVER)
+
+
+def _with_key(entry: TrustEntry, of: Namespace) -> tuple[TrustEntry, Anchor | None]:
+    """An entry, and its key if it is one of the namespace's."""
+    from verifier.signers.public import load_public_key
+
+    if entry.secret is None:
+        return entry, None
+    try:
+        data = of.secrets.value(of, entry.secret.name, entry.secret.key)
+        load_public_key(data)
+    except (InconclusiveError, MisuseError) as error:
+        return replace(entry, problem=f"Secret {of.name}/{entry.secret.name}: {error.reason}"), None
+    anchor = Anchor(name=entry.name, kind=KEY, data=data, not_before=entry.not_before, not_after=entry.not_after, root=entry.root)
+    return replace(entry, problem=""), anchor
 
 
 class NamespaceSecrets:

@@ -24,8 +24,6 @@ from verifier.trust.anchors import Thresholds
 
 API_VERSION = "verifier/v1"
 KIND = "ChartPolicy"
-
-
 DEFAULT_FORMS = frozenset((Form.PROVENANCE, Form.STATEMENT, Form.SIMPLE_SIGNING))  # semantics 8
 
 
@@ -356,6 +354,12 @@ class Policy(Struct, frozen=True, kw_only=True, dict=True):  # `dict`, for what 
     serial: int | None = None
     expires: datetime | None = None
     stale_at: datetime | None = None
+
+    @cached_property
+    def tells_namespaces_apart(self) -> bool:
+        """Whether the same chart may get other answers in other namespaces."""
+        selections = [*(rule.context for rule in self.rules), *(source.context for source in self.sources)]
+        return any(key == "namespace" for selection in selections for key, _ in selection) or any(entry.secret is not None for entry in self.trust)
 
     @cached_property
     def index(self) -> ScopeIndex:

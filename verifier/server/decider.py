@@ -124,7 +124,7 @@ class Decider:
             self.store.close()
 
     def _question(self, request: Request, asker: Asker) -> _Question:
-        loaded = asker.namespace.with_keys(asker.held.loaded)
+        loaded = asker.namespace.with_keys(asker.held.loaded, request.context)
         held = asker.held if loaded is asker.held.loaded else replace(asker.held, loaded=loaded, wanted=wanted(loaded.trust))
         keychain = asker.namespace.keychain(request, loaded, self.connections.session.credentials)
         return _Question(request=request, held=held, connections=self.connections.under(keychain), options=self._options())

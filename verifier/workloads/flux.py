@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from verifier.formats.loose import get, mapping, text, texts
 from verifier.model import codes
-from verifier.workloads.object import Every, Found, Name, Need, Object, Reader, one
+from verifier.workloads.object import Every, Found, Name, Need, Object, Reader, Takers, one
 from verifier.workloads.use import ChartUse, Named, Unverifiable, from_repository, only, pinnable, pinned, unpinnable, unverifiable
 
 _SOURCE = "source.toolkit.fluxcd.io"
@@ -186,6 +186,7 @@ def _missing(place: str, name: Name) -> Unverifiable:
     )
 
 
+_TAKERS = Takers(all=_RELEASES, takes=_refers_to)
 READERS = (
     Reader(
         group=_SOURCE,
@@ -196,6 +197,7 @@ READERS = (
         checked="`spec.url` with `spec.ref`, if it selects the chart's layer or a HelmRelease takes its chart from it",
         pin="`spec.ref.digest`",
         pins=True,
+        takers=_TAKERS,
     ),
     Reader(
         group=_SOURCE,
@@ -214,6 +216,7 @@ READERS = (
         needs=_helm_chart_needs,
         checked="`spec.chart` and `spec.version`, joined with the HelmRepository",
         pin="no: there is no field for a digest",
+        takers=_TAKERS,
     ),
     Reader(
         group=_HELM,

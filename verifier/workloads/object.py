@@ -71,6 +71,13 @@ Uses = Callable[[Object, Found], Iterator[ChartUse]]
 Needs = Callable[[Object, Found], Iterator[Need]]
 
 
+class Takers(Struct, frozen=True, kw_only=True):
+    """Objects, perhaps of other namespaces, that install what a source names: among `all`, those of which `takes(other, source)` holds."""
+
+    all: Every
+    takes: Callable[[Object, Object], bool]
+
+
 def _nothing(_: Object, __: Found) -> Iterator[Need]:
     return iter(())
 
@@ -79,6 +86,7 @@ class Reader(Struct, frozen=True, kw_only=True):
     """How one kind is read. `versions` are those of its API that are in use and have these fields; another one is not guessed at.
 
     `checked` and `pin` are the kind's row in the published table: what is looked at, and what can be pinned, or why not. `pins`: we can write it.
+    `takers`: what installs the chart that it names; a policy that tells namespaces apart is asked for theirs, too.
     """
 
     group: str
@@ -89,6 +97,7 @@ class Reader(Struct, frozen=True, kw_only=True):
     checked: str
     pin: str
     pins: bool = False
+    takers: Takers | None = None
 
     @property
     def plural(self) -> str:

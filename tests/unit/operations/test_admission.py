@@ -134,6 +134,32 @@ def test_what_an_object_leaves_to_others_is_looked_up(registry: str) -> None:
         assert (codes_of(verdict), verdict.outcome) == (["lookup-failed"], Outcome.INCONCLUSIVE)
 
 
+@pytest.mark.parametrize("kind", ["OCIRepository", "HelmChart"])
+def test_a_source_is_judged_for_each_namespace_that_takes_from_it(registry: str, kind: str) -> None:
+    """Its edit changes what others install, and their namespaces' rules may ask for more than its own."""
+    digest, _ = release(registry)
+    strict = (
+        f"  - {{name: strict, charts: ['oci://{registry}/acme/*'], require: {{signed: {{by: ci}}}}, when: {{namespace: [shop]}}, chart: {{version: '>=2'}}}}\n"
+    )
+    loaded = key_policy(registry, pair(), rule="    unsafe_allow_unpinned: true\n" + strict)
+    if kind == "OCIRepository":
+        source, others = oci_repository(f"oci://{registry}/acme/web", digest=digest), []
+    else:
+        reference = {"kind": "HelmRepository", "name": "acme"}
+        source = an_object("source.toolkit.fluxcd.io/v1", "HelmChart", spec={"chart": "web", "version": "1.4.2", "sourceRef": reference})
+        others = [an_object("source.toolkit.fluxcd.io/v1", "HelmRepository", name="acme", spec={"url": f"oci://{registry}/acme", "type": "oci"})]
+
+    def taker(namespace: str, name: str = "x") -> dict[str, Any]:
+        return an_object("helm.toolkit.fluxcd.io/v2", "HelmRelease", namespace=namespace, spec={"chartRef": {"kind": kind, "name": name, "namespace": "apps"}})
+
+    for takers, found in (([], []), ([taker("apps"), taker("till"), taker("shop", "another")], []), ([taker("shop")], ["version-refused"])):
+        verdict = judged(review(source), world(loaded, ListedCluster(*others, *takers)))
+        assert (codes_of(verdict), verdict.allowed) == (found, not found)
+    assert "(for shop)" in verdict.findings[-1].place
+    down = judged(review(source), world(loaded, ListedCluster(*others, down=True)))
+    assert (codes_of(down), down.allowed) == (["lookup-failed"], False)
+
+
 def test_dependents_are_judged_in_their_own_namespace(registry: str) -> None:
     release(registry)
     rule = "    unsafe_allow_unpinned: true\n    when: {namespace: [shop]}\n"

@@ -156,6 +156,8 @@ def test_a_release_record_is_looked_up_with_its_namespaces_own(private: tuple[Si
 def test_a_cluster_that_does_not_answer(private: tuple[SimulatedRegistry, str]) -> None:
     """It matters to those registries only that want a password."""
     there, digest = private
+    with server(there, Watched(down=True), "regcred", rule="    credentials: server\n").running() as webhook:
+        assert webhook.ask(asked(there, digest))["allowed"], "the server's own do"
     with server(there, Watched(down=True), "regcred").running() as webhook:
         answered = webhook.ask(asked(there, digest))
         assert (answered["allowed"], answered["status"]["code"], codes(answered)) == (False, 503, "lookup-failed")
@@ -245,6 +247,17 @@ def test_a_key_under_another_name(private: tuple[SimulatedRegistry, str]) -> Non
     there, digest = private
     with namespaced(there, keys("apps", "ci", "ci.pub"), key=", secretKey: ci.pub").running() as webhook:
         assert webhook.ask(asked(there, digest))["allowed"]
+
+
+def test_a_source_that_changes_is_judged_by_the_keys_of_who_takes_from_it(private: tuple[SimulatedRegistry, str]) -> None:
+    """Whoever owns the source must not say what another namespace believes."""
+    there, digest = private
+    reference = {"kind": "OCIRepository", "name": "x", "namespace": "apps"}
+    taker = an_object("helm.toolkit.fluxcd.io/v2", "HelmRelease", name="taker", namespace="shop", spec={"chartRef": reference})
+    for signer, allowed in (("ci", True), ("stranger", False)):
+        with namespaced(there, taker, keys("apps", "ci"), keys("shop", signer)).running() as webhook:
+            answered = webhook.ask(asked(there, digest))
+            assert (answered["allowed"], codes(answered)) == (allowed, "" if allowed else "signer-not-allowed")
 
 
 def test_over_http_a_namespace_that_is_granted_has_its_key(private: tuple[SimulatedRegistry, str]) -> None:
