@@ -59,12 +59,10 @@ class Namespace(Struct, frozen=True, kw_only=True):
 
     def keychain(self, request: Request, loaded: LoadedPolicy, own: Keychain) -> Keychain:
         """1 and 2, for the question `request`."""
-        rule = rule_of(loaded, request)
 
         def allows_own(registry: str, repository: str) -> bool:
             asked = Reference(registry=registry, repository=repository, tag=None, digest=None, written="")
-            found = rule_of(loaded, replace(request, reference=asked)) or rule
-            return self._may_use_own(found)
+            return self._may_use_own(rule_of(loaded, replace(request, reference=asked)) or rule_of(loaded, request))
 
         return ScopedKeychain(self.secrets.pull_secrets(self), own, allows_own)
 

@@ -40,6 +40,8 @@ def explain(decision: Decision, *, colour: bool = False, quiet: bool = False) ->
 
 def safe(text: str) -> str:
     """The text with everything that a terminal could act on escaped."""
+    if text.isascii() and text.isprintable():
+        return text  # as most is; the rest takes a look at each character
     return "".join(character if _is_printable(character) else _escaped(character) for character in text)
 
 

@@ -10,9 +10,9 @@ import base64
 import json
 import re
 import time
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import FastAPI, Header, Query, Request, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from msgspec import Struct
 
@@ -36,8 +36,6 @@ _LEAST_SECONDS = 0.5
 _MESSAGE = 3_500  # characters; the API server cuts nothing, but people read terminals
 _WARNING = 250  # the API server cuts after 256
 _STATUS = {Outcome.DENIED: (403, "Forbidden"), Outcome.INCONCLUSIVE: (503, "ServiceUnavailable")}
-_Header = Annotated[str, Header()]
-_Waits = Annotated[str, Query(alias="timeout", max_length=20)]
 
 
 class AdmissionSettings(Struct, frozen=True, kw_only=True):
@@ -66,15 +64,13 @@ def add_admission(app: FastAPI, gate: Gate, unauthenticated: type[Exception]) ->
     """Add the webhook's route."""
 
     @app.post("/admission/validate", response_class=Response)
-    async def validate(
-        request: Request, authorization: Annotated[str, Header()] = "", waits: Annotated[str, Query(alias="timeout", max_length=20)] = ""
-    ) -> Response:
+    async def validate(request: Request) -> Response:
         """Whether an object may be in the cluster: an AdmissionReview of admission.k8s.io/v1, answered by one."""
         started = time.monotonic()
-        if not await _may_ask(gate, request, authorization):
+        if not await _may_ask(gate, request):
             raise unauthenticated
         review = read_review(await request.body())
-        verdict = await _verdict(gate, review, seconds_for(waits, gate.settings.seconds))
+        verdict = await _verdict(gate, review, _seconds(request, gate))
         took = time.monotonic() - started
         current().set_attributes({"verifier.object": safe(review.what)[:300], "verifier.outcome": verdict.outcome.value, "verifier.mode": gate.settings.mode})
         gate.service.metrics.count_admission(verdict, gate.settings.mode, took)
@@ -84,20 +80,24 @@ def add_admission(app: FastAPI, gate: Gate, unauthenticated: type[Exception]) ->
         return JSONResponse(answer(review, verdict, gate.settings.mode))
 
     @app.post("/admission/mutate", response_class=Response)
-    async def mutate(request: Request, authorization: _Header = "", waits: _Waits = "") -> Response:
+    async def mutate(request: Request) -> Response:
         """The object with the verified digest in it, where its controller obeys one: an AdmissionReview, answered by one. It denies nothing."""
-        if not await _may_ask(gate, request, authorization):
+        if not await _may_ask(gate, request):
             raise unauthenticated
         review = read_review(await request.body())
-        patch = await _patch(gate, review, seconds_for(waits, gate.settings.seconds)) if gate.settings.pins else ()
+        patch = await _patch(gate, review, _seconds(request, gate)) if gate.settings.pins else ()
         return JSONResponse(patched(review, patch))
 
 
-async def _may_ask(gate: Gate, request: Request, authorization: str) -> bool:
+def _seconds(request: Request, gate: Gate) -> float:
+    return seconds_for(request.query_params.get("timeout", "")[:20], gate.settings.seconds)
+
+
+async def _may_ask(gate: Gate, request: Request) -> bool:
     """Who has shown a certificate to the listener, or has a token with the role."""
     if request.scope.get("verifier.authenticated", False):
         return True
-    caller = await gate.callers.identify(authorization)
+    caller = await gate.callers.identify(request.headers.get("authorization", ""))
     return caller is not None and caller.may("admission")
 
 

@@ -29,7 +29,7 @@ def is_wanted(environment: Mapping[str, str]) -> bool:
 
 def telemetry(*, exported: bool) -> TelemetryConfig:
     """What FastAPI records: requests that are answers, and no exceptions' texts, for those may hold what a caller sent. Metrics are Prometheus' matter."""
-    return TelemetryConfig(auto_configure=exported, metrics=False, logs=False, operation_spans=False, exclude=_is_probe)
+    return TelemetryConfig(auto_configure=exported, tracing=exported, metrics=False, logs=False, operation_spans=False, exclude=_is_probe)
 
 
 @contextmanager
