@@ -5,6 +5,7 @@ What is not there is None; what could not be looked up is an error, never "not t
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -21,6 +22,7 @@ from verifier.model.errors import InconclusiveError, MisuseError, first_line
 
 _RENEW_SECONDS = 600.0  # the token of a service account is renewed in its file; a client reads it once
 _CONNECT_SECONDS = 3.0
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 # (group, kind): the plural, and the versions of the API that may be served, newest first.
 Resources = Mapping[tuple[str, str], tuple[str, tuple[str, ...]]]
 _Call = Callable[[Any, type], Any]
@@ -50,11 +52,15 @@ class Cluster:
 
     def get(self, group: str, kind: str, namespace: str, name: str) -> dict[str, Any] | None:
         """An object, or None if there is none; raises InconclusiveError `lookup-failed`."""
+        if not _may_be(name) or (namespace and not _may_be(namespace)):
+            return None  # no object has such a name; as part of a path it could mean another
         found: dict[str, Any] | None = self._ask(group, kind, name, lambda client, resource: client.get(resource, name=name, namespace=namespace).to_dict())
         return found
 
     def every(self, group: str, kind: str, namespace: str | None, most: int, which: Selector = EVERYTHING) -> list[dict[str, Any]]:
         """All objects of a kind; raises InconclusiveError `lookup-failed`, also for more than `most`."""
+        if namespace is not None and not _may_be(namespace):
+            raise _failed(f"{namespace[:80]!r} is no namespace", kind)
 
         def call(client: Any, resource: type) -> list[dict[str, Any]]:
             listed = client.list(resource, namespace=namespace or "*", chunk_size=500, labels=dict(which.labels) or None, fields=dict(which.fields) or None)
@@ -180,6 +186,11 @@ def read_configuration(environment: Mapping[str, str]) -> Any:
     assert found is not None
     # Without TLS no credential is sent, as in kubectl: only a proxy on this machine answers then.
     return found._replace(user=User()) if found.cluster.server.startswith("http://") else found
+
+
+def _may_be(name: str) -> bool:
+    """Whether an object can have this name (RFC 1123 subdomain)."""
+    return len(name) <= 253 and _NAME.fullmatch(name) is not None
 
 
 def _failed(reason: str, where: str) -> InconclusiveError:

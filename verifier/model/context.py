@@ -51,7 +51,7 @@ class Request(Struct, frozen=True, kw_only=True):
 class Facts(Struct, frozen=True, kw_only=True):
     """All that a policy may look at: verified claims, kept failures, gaps. `artifact` is None when it could not be had;
     then a rejection or a gap says why, and nothing is allowed. `images_from` says where images were looked for: that none is among the
-    parts means nothing otherwise.
+    parts means nothing otherwise. `unknown` are trust names whose key could not be had, each with the reason.
     """
 
     request: Request
@@ -61,6 +61,7 @@ class Facts(Struct, frozen=True, kw_only=True):
     gaps: tuple[Gap, ...] = ()
     parts: tuple[Part, ...] = ()
     images_from: frozenset[str] = frozenset()
+    unknown: tuple[tuple[str, str], ...] = ()
 
 
 class PartKind(StrEnum):

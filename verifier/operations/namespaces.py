@@ -37,6 +37,7 @@ from verifier.trust.anchors import KEY, Anchor, TrustMaterial
 EVERY = "*"
 SECONDS = 5.0
 _ENTRIES = 4_096
+_AT_ONCE = 64  # look-ups
 _MOST = 100  # pull secrets of one namespace
 _Secrets = tuple[Mapping[str, Any], ...]
 
@@ -67,14 +68,15 @@ class Namespace(Struct, frozen=True, kw_only=True):
         return ScopedKeychain(self.secrets.pull_secrets(self), own, allows_own)
 
     def with_keys(self, loaded: LoadedPolicy, context: Context) -> LoadedPolicy:
-        """1: the policy with the keys that it takes from the namespace that is asked for; why one is not known stands in its trust entry."""
-        if not any(entry.secret is not None for entry in loaded.policy.trust):
+        """1: the policy with the keys that it takes from the namespace that is asked for; why one is not known stands in the trust material."""
+        entries = [entry for entry in loaded.policy.trust if entry.secret is not None]
+        if not entries:
             return loaded
-        meant = replace(self, name=context.namespace or "")
-        found = [_with_key(entry, meant) for entry in loaded.policy.trust]
-        trust = TrustMaterial((*loaded.trust.anchors, *(anchor for _, anchor in found if anchor is not None)))
-        policy = replace(loaded.policy, trust=tuple(entry for entry, _ in found))
-        return replace(loaded, policy=policy, trust=trust, trust_digest=trust.digest)
+        found = [_key(entry, replace(self, name=context.namespace or "")) for entry in entries]
+        anchors = tuple(item for item in found if isinstance(item, Anchor))
+        unknown = tuple((entry.name, item) for entry, item in zip(entries, found, strict=True) if isinstance(item, str))
+        trust = TrustMaterial((*loaded.trust.anchors, *anchors), unknown)
+        return replace(loaded, trust=trust, trust_digest=trust.digest)
 
     def explained(self, error: FailedError | InconclusiveError, request: Request, loaded: LoadedPolicy) -> FailedError | InconclusiveError:
         """A refusal, with whose credentials the registry was shown."""
@@ -90,19 +92,17 @@ class Namespace(Struct, frozen=True, kw_only=True):
         return self.trusted or (rule is not None and rule.credentials is Whose.SERVER)
 
 
-def _with_key(entry: TrustEntry, of: Namespace) -> tuple[TrustEntry, Anchor | None]:
-    """An entry, and its key if it is one of the namespace's."""
+def _key(entry: TrustEntry, of: Namespace) -> Anchor | str:
+    """The key of a trust entry, or why it is not known."""
     from verifier.signers.public import load_public_key
 
-    if entry.secret is None:
-        return entry, None
+    assert entry.secret is not None
     try:
         data = of.secrets.value(of, entry.secret.name, entry.secret.key)
         load_public_key(data)
     except (InconclusiveError, MisuseError) as error:
-        return replace(entry, problem=f"Secret {of.name}/{entry.secret.name}: {error.reason}"), None
-    anchor = Anchor(name=entry.name, kind=KEY, data=data, not_before=entry.not_before, not_after=entry.not_after, root=entry.root)
-    return replace(entry, problem=""), anchor
+        return f"Secret {of.name}/{entry.secret.name}: {error.reason}"
+    return Anchor(name=entry.name, kind=KEY, data=data, not_before=entry.not_before, not_after=entry.not_after, root=entry.root)
 
 
 class NamespaceSecrets:
@@ -116,7 +116,7 @@ class NamespaceSecrets:
         self._cluster = cluster
         self._known: OrderedDict[tuple[str, str], tuple[float, _Secrets]] = OrderedDict()
         self._lock = threading.Lock()
-        self._asking: dict[tuple[str, str], threading.Lock] = {}
+        self._asking = tuple(threading.Lock() for _ in range(_AT_ONCE))
 
     def pull_secrets(self, of: Namespace) -> PullSecrets:
         """Those of a namespace; what keeps us from looking is told where a registry wants them."""
@@ -151,9 +151,7 @@ class NamespaceSecrets:
             return known
         if of.held:
             raise NotHeldError
-        with self._lock:
-            asking = self._asking.setdefault(key, threading.Lock())
-        with asking:
+        with self._asking[hash(key) % _AT_ONCE]:  # who asks for the same waits for one answer
             known = self._held(key)
             if known is None:
                 known = tuple(self._look_up(*key))
@@ -170,7 +168,7 @@ class NamespaceSecrets:
             self._known[key] = (time.monotonic() + SECONDS, found)
             self._known.move_to_end(key)
             while len(self._known) > _ENTRIES:
-                self._asking.pop(self._known.popitem(last=False)[0], None)
+                self._known.popitem(last=False)
 
     def _look_up(self, namespace: str, name: str) -> Iterator[Mapping[str, Any]]:
         if self._cluster is None:

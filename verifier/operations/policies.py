@@ -23,6 +23,7 @@ from verifier.policy.document import Policy, RootEntry, TrustEntry, TrustKind, s
 from verifier.trust.anchors import KEY, OPENPGP, ROOT, Anchor, TrustMaterial
 
 _ATTEMPTS = 3
+_ELSEWHERE = "it lies in a Secret of the object's namespace, which only a server in the cluster can look up"
 
 
 class LoadedPolicy(Struct, frozen=True):
@@ -84,8 +85,13 @@ def with_trust(policy: Policy, *, base: Path, stored_roots: Path | None = None) 
     roots = [_root(entry, base, stored_roots) for entry in policy.roots]
     entries = [_anchor(entry, base) for entry in policy.trust if entry.kind is not TrustKind.KEYLESS and entry.secret is None]
     _check_separate(policy, entries)
-    trust = TrustMaterial((*entries, *(anchor for anchor, _ in roots)))
+    trust = TrustMaterial((*entries, *(anchor for anchor, _ in roots)), elsewhere(policy))
     return LoadedPolicy(replace(policy, roots=tuple(entry for _, entry in roots)), trust, trust.digest, tuple(_files(policy, base, stored_roots)))
+
+
+def elsewhere(policy: Policy) -> tuple[tuple[str, str], ...]:
+    """The names whose keys lie in the namespace that is asked for, with the reason for which they are not known here."""
+    return tuple((entry.name, _ELSEWHERE) for entry in policy.trust if entry.secret is not None)
 
 
 def _check_separate(policy: Policy, anchors: Sequence[Anchor]) -> None:

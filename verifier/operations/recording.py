@@ -34,7 +34,7 @@ from verifier.oci.layout import ImageLayout
 from verifier.oci.manifest import EMPTY, EMPTY_BYTES, HELM_CHART, HELM_CONFIG, MANIFEST, descriptor_value, read_descriptor
 from verifier.operations.exceptions import with_signed
 from verifier.operations.gather import Gathered
-from verifier.operations.policies import LoadedPolicy
+from verifier.operations.policies import LoadedPolicy, elsewhere
 from verifier.operations.resolve import read_chart, resolve
 from verifier.operations.verification import Examined, ExaminedPart
 from verifier.report.codec import gap_value, location_value
@@ -248,7 +248,7 @@ class Reader(Struct, frozen=True):
             replace(root, digest=known[root.name].text("digest"), as_of=_read_time(known[root.name].get("asOf"))) if root.name in known else root
             for root in policy.roots
         )
-        trust = TrustMaterial(anchors)
+        trust = TrustMaterial(anchors, elsewhere(policy))
         loaded = LoadedPolicy(replace(policy, roots=roots), trust, trust.digest, documents=documents)
         signed = {item.text("name"): self._blob(item, "blob", limits.POLICY_BYTES) for item in value.messages("exceptions", most=_MOST)}
         return with_signed(loaded, signed) if signed else loaded

@@ -143,6 +143,7 @@ def facts_of(request: Request, examined: Examined, trust: TrustMaterial) -> Fact
         gaps=gathered.gaps,
         parts=tuple(_part(part, trust) for part in examined.parts),
         images_from=examined.images_from,
+        unknown=trust.unknown,
     )
 
 

@@ -74,9 +74,9 @@ def by_names(requirement: By, claim: Claim) -> str:
 
 
 def _unsatisfied(wanted: Wanted, case: Case, children: list[Check]) -> tuple[Result, Code | None, str]:
-    unknown = next((entry for entry in case.policy.trust if entry.name in wanted.requirement.by and entry.problem), None)
-    if unknown is not None:
-        return Result.INCONCLUSIVE, codes.NAMESPACE_KEY, f"no {wanted.what}, and the key of {unknown.name} is not known: {unknown.problem}"
+    for unknown, why in case.facts.unknown:
+        if unknown in wanted.requirement.by:
+            return Result.INCONCLUSIVE, codes.NAMESPACE_KEY, f"no {wanted.what}, and the key of {unknown} is not known: {why}"
     gap = next(iter(case.facts.gaps), None)
     if gap is not None:
         return Result.INCONCLUSIVE, gap.code, f"no {wanted.what} among what could be read; {gap.where}: {gap.reason}"

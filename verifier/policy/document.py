@@ -62,7 +62,6 @@ class TrustEntry(Struct, frozen=True, kw_only=True):
     identity: Identity | None = None
     root: str | None = None
     tlog_required: bool = False
-    problem: str = ""
     place: str = ""
 
 

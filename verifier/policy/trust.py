@@ -19,7 +19,6 @@ _ROOT = ("trustedRoot", "thresholds", "maxAge")
 _THRESHOLDS = ("sct", "tlog", "timestamp")
 _FINGERPRINT = re.compile(r"[0-9A-F]{40}|[0-9A-F]{64}")
 _SECRET = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
-_ELSEWHERE = "it lies in a Secret of the object's namespace, which only a server in the cluster can look up"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _OWNER_AND_NAME = re.compile(r"[\w.-]+(/[\w.-]+)+")
 
@@ -100,7 +99,6 @@ def _key(name: str, fields: Fields, roots: set[str]) -> TrustEntry:
         path=fields.optional("file", _key_file),
         inline=fields.optional("pem", text),
         secret=SecretKey(name=_secret_name(fields.need("secret")), key=fields.get("secretKey", text, "cosign.pub")) if fields.has("secret") else None,
-        problem=_ELSEWHERE if fields.has("secret") else "",
         not_before=not_before,
         not_after=not_after,
         root=_root_name(fields, roots) if fields.has("root") else PUBLIC_GOOD if required else None,

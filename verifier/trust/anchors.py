@@ -52,9 +52,10 @@ class Anchor(Struct, frozen=True, kw_only=True):
 
 
 class TrustMaterial(Struct, frozen=True):
-    """All anchors of a policy together."""
+    """All anchors of a policy together; `unknown` are names whose key could not be had, each with the reason."""
 
     anchors: tuple[Anchor, ...] = ()
+    unknown: tuple[tuple[str, str], ...] = ()
 
     @property
     def digest(self) -> str:

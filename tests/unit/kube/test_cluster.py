@@ -101,6 +101,28 @@ def test_an_api_that_is_not_served_has_no_objects(api: Api, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
+    ("namespace", "name"),
+    [
+        ("apps", "../acme"),
+        ("apps", "a/b"),
+        ("apps/secrets", "acme"),
+        ("..", "acme"),
+        ("apps", "acme?watch=1"),
+        ("apps", "acme%2f.."),
+        ("apps", "Acme"),
+        ("apps", ""),
+    ],
+)
+def test_a_name_is_no_path(api: Api, tmp_path: Path, namespace: str, name: str) -> None:
+    """Names come out of objects that others write; what no object is called is not there, and nothing is asked."""
+    found = cluster(api, tmp_path)
+    assert found.get(GROUP, "HelmRepository", namespace, name) is None
+    with pytest.raises(InconclusiveError):
+        found.every(GROUP, "HelmRepository", namespace if namespace != "apps" else name, 10)
+    assert api.asked == []
+
+
+@pytest.mark.parametrize(
     "answer",
     [
         (403, {"kind": "Status", "code": 403, "reason": "Forbidden", "message": "no"}),

@@ -55,7 +55,7 @@ from verifier.trust.anchors import Thresholds
 
 DAY, NIGHT = datetime(2027, 1, 1, tzinfo=UTC), datetime(2027, 2, 1, tzinfo=UTC)
 ONE, TWO = Pattern(How.EXACT, "one"), Pattern(How.GLOB, "two*")
-SILENT = {"place", "digest", "as_of", "stale_at", "problem"}  # where something stands, and what is filled in when it is read
+SILENT = {"place", "digest", "as_of", "stale_at"}  # where something stands, and what is filled in when files are read
 
 # For each field another value than the example's.
 OTHER: dict[str, Any] = {

@@ -18,8 +18,10 @@ from tests.support.pull_secrets import auth, opaque, pull_secret
 from tests.support.reviews import ListedCluster, an_object, oci_repository, packed, record, release_value, review
 from tests.support.signers import pair
 from tests.support.webhook import Server
-from tests.support.world import connect, key_policy, policy, publish, sign
+from tests.support.world import ask, connect, key_policy, policy, publish, sign
 from verifier.kube.cluster import EVERYTHING, Selector
+from verifier.model import codes
+from verifier.model.decision import Outcome
 from verifier.model.errors import MisuseError
 from verifier.oci.credentials import Basic
 from verifier.operations import namespaces
@@ -73,7 +75,7 @@ def asked(there: SimulatedRegistry, digest: str, namespace: str = "apps") -> dic
     return review(value)
 
 
-def codes(answered: Any) -> str:
+def told_codes(answered: Any) -> str:
     found: str = answered["auditAnnotations"].get("codes", "")
     return found
 
@@ -86,7 +88,7 @@ def test_a_namespace_reads_with_its_own(private: tuple[SimulatedRegistry, str], 
         assert webhook.ask(asked(there, digest))["allowed"]
         for _ in range(2):  # what was allowed for one is neither a decision nor content for another
             answered = webhook.ask(asked(there, digest, "other"))
-            assert (answered["allowed"], codes(answered)) == (False, "unauthorized")
+            assert (answered["allowed"], told_codes(answered)) == (False, "unauthorized")
         assert webhook.ask(asked(there, digest))["allowed"]
     assert {namespace for namespace, _ in cluster.asked} == {"apps", "other"}
     told = answered["status"]["message"]
@@ -96,14 +98,14 @@ def test_a_namespace_reads_with_its_own(private: tuple[SimulatedRegistry, str], 
 def test_the_server_lends_its_own_only_where_the_rule_says_so(private: tuple[SimulatedRegistry, str]) -> None:
     there, digest = private
     with server(there, Watched(), "regcred").running() as webhook:
-        assert codes(webhook.ask(asked(there, digest))) == "unauthorized"
+        assert told_codes(webhook.ask(asked(there, digest))) == "unauthorized"
     with server(there, Watched(), "regcred", rule="    credentials: namespace\n").running() as webhook:
-        assert codes(webhook.ask(asked(there, digest))) == "unauthorized"
+        assert told_codes(webhook.ask(asked(there, digest))) == "unauthorized"
     with server(there, Watched(), "regcred", rule="    credentials: server\n").running() as webhook:
         assert webhook.ask(asked(there, digest))["allowed"]
     with server(there, Watched(), rule="    credentials: server\n", own=False).running() as webhook:
         answered = webhook.ask(asked(there, digest))
-        assert (codes(answered), "asked with the credentials of the server [" in answered["status"]["message"]) == ("unauthorized", True)
+        assert (told_codes(answered), "asked with the credentials of the server [" in answered["status"]["message"]) == ("unauthorized", True)
     with server(there, Watched()).running() as webhook:
         assert "asked with no credentials; those of the server" in webhook.ask(asked(there, digest))["status"]["message"]
 
@@ -114,7 +116,7 @@ def test_a_wrong_pull_secret_does_not_keep_the_servers_own_away(private: tuple[S
     with server(there, cluster, "regcred", rule="    credentials: server\n").running() as webhook:
         assert webhook.ask(asked(there, digest))["allowed"]
     with server(there, cluster, "regcred").running() as webhook:
-        assert codes(webhook.ask(asked(there, digest))) == "unauthorized"
+        assert told_codes(webhook.ask(asked(there, digest))) == "unauthorized"
 
 
 def test_the_objects_namespace_counts_not_the_one_that_the_chart_goes_to(private: tuple[SimulatedRegistry, str]) -> None:
@@ -136,7 +138,7 @@ def test_an_object_without_a_namespace_has_no_credentials(private: tuple[Simulat
     profile = an_object("config.projectsveltos.io/v1beta1", "ClusterProfile", namespace="", spec={"helmCharts": [chart]})
     cluster = Watched(pull_secret("", "regcred", {there.host: auth(*USER)}))
     with server(there, cluster, "regcred", rule="    unsafe_allow_unpinned: true\n").running() as webhook:
-        assert codes(webhook.ask(review(profile))) == "unauthorized"
+        assert told_codes(webhook.ask(review(profile))) == "unauthorized"
     assert cluster.asked == []
     with server(there, cluster, "regcred", rule="    unsafe_allow_unpinned: true\n    credentials: server\n").running() as webhook:
         assert webhook.ask(review(profile))["allowed"]
@@ -147,7 +149,7 @@ def test_a_release_record_is_looked_up_with_its_namespaces_own(private: tuple[Si
     value = review(record(packed(release_value(archive("web", "1.4.2", FILES)))))
     sources = f"sources: [{{repositories: ['oci://{there.host}/acme']}}]\n"
     with server(there, Watched(), "regcred", extra=sources).running() as webhook:
-        assert codes(webhook.ask(value)) == "unauthorized"
+        assert told_codes(webhook.ask(value)) == "unauthorized"
     cluster = Watched(pull_secret("apps", "regcred", {there.host: auth(*USER)}))
     with server(there, cluster, "regcred", extra=sources).running() as webhook:
         assert webhook.ask(value)["allowed"]
@@ -160,7 +162,7 @@ def test_a_cluster_that_does_not_answer(private: tuple[SimulatedRegistry, str]) 
         assert webhook.ask(asked(there, digest))["allowed"], "the server's own do"
     with server(there, Watched(down=True), "regcred").running() as webhook:
         answered = webhook.ask(asked(there, digest))
-        assert (answered["allowed"], answered["status"]["code"], codes(answered)) == (False, 503, "lookup-failed")
+        assert (answered["allowed"], answered["status"]["code"], told_codes(answered)) == (False, 503, "lookup-failed")
         there.switches.basic = None
         assert webhook.ask(asked(there, digest))["allowed"]
 
@@ -170,7 +172,7 @@ def test_a_broken_pull_secret_is_told(private: tuple[SimulatedRegistry, str]) ->
     broken = opaque("apps", "regcred", {".dockerconfigjson": b"{"}, kind="kubernetes.io/dockerconfigjson")
     with server(there, Watched(broken), "regcred").running() as webhook:
         answered = webhook.ask(asked(there, digest))
-        assert (codes(answered), "the pull secret 'regcred' cannot be used" in answered["status"]["message"]) == ("pull-secret-invalid", True)
+        assert (told_codes(answered), "the pull secret 'regcred' cannot be used" in answered["status"]["message"]) == ("pull-secret-invalid", True)
 
 
 def test_a_secret_is_kept_for_a_while_and_no_longer(private: tuple[SimulatedRegistry, str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,7 +224,7 @@ def test_each_namespace_believes_its_own_key(private: tuple[SimulatedRegistry, s
             good = webhook.ask(asked(there, digest))
             assert good["allowed"]
             answered = webhook.ask(asked(there, digest, "other"))
-            assert (answered["allowed"], codes(answered), answered["status"]["code"]) == (False, "signer-not-allowed", 403)
+            assert (answered["allowed"], told_codes(answered), answered["status"]["code"]) == (False, "signer-not-allowed", 403)
 
 
 @pytest.mark.parametrize(
@@ -239,7 +241,7 @@ def test_a_key_that_is_not_there_is_no_answer(private: tuple[SimulatedRegistry, 
     there, digest = private
     with namespaced(there, *values, key=key).running() as webhook:
         answered = webhook.ask(asked(there, digest))
-        assert (answered["allowed"], answered["status"]["code"], codes(answered)) == (False, 503, "namespace-key")
+        assert (answered["allowed"], answered["status"]["code"], told_codes(answered)) == (False, 503, "namespace-key")
         assert told in answered["status"]["message"]
 
 
@@ -257,7 +259,7 @@ def test_a_source_that_changes_is_judged_by_the_keys_of_who_takes_from_it(privat
     for signer, allowed in (("ci", True), ("stranger", False)):
         with namespaced(there, taker, keys("apps", "ci"), keys("shop", signer)).running() as webhook:
             answered = webhook.ask(asked(there, digest))
-            assert (answered["allowed"], codes(answered)) == (allowed, "" if allowed else "signer-not-allowed")
+            assert (answered["allowed"], told_codes(answered)) == (allowed, "" if allowed else "signer-not-allowed")
 
 
 def test_over_http_a_namespace_that_is_granted_has_its_key(private: tuple[SimulatedRegistry, str]) -> None:
@@ -272,6 +274,24 @@ def test_over_http_a_namespace_that_is_granted_has_its_key(private: tuple[Simula
             for _ in range(2):
                 found, value = webhook.verify(f"oci://{there.host}/acme/web@{digest}", namespace, Authorization=f"Bearer {token}")
                 assert (found, "namespace-key" in json.dumps(value)) == (status, status == 503)
+
+
+def test_on_the_command_line_such_a_key_is_not_known(private: tuple[SimulatedRegistry, str]) -> None:
+    """No cluster is asked; that is no verdict on the signature, and another that suffices is enough."""
+    there, digest = private
+    there.switches.basic = None
+    loaded = namespaced(there).loaded
+    decision = ask(f"oci://{there.host}/acme/web@{digest}", loaded, connect(), namespace="apps")
+    assert (decision.outcome, decision.check.code) == (Outcome.INCONCLUSIVE, codes.NAMESPACE_KEY)
+    assert "only a server in the cluster" in decision.check.reason
+    either = f"""
+apiVersion: verifier/v1
+kind: ChartPolicy
+metadata: {{name: either}}
+trust: {{team: {{key: {{secret: chart-keys}}}}, ci: {{key: {{pem: {json.dumps(public_pem(pair().public).decode())}}}}}}}
+rules: [{{name: r, charts: ["oci://{there.host}/acme/*"], require: {{any: [{{signed: {{by: team}}}}, {{signed: {{by: ci}}}}]}}}}]
+"""
+    assert ask(f"oci://{there.host}/acme/web@{digest}", policy(either, Path()), connect()).allowed
 
 
 def test_who_may_edit_a_namespace_approves_nothing_else(private: tuple[SimulatedRegistry, str]) -> None:
