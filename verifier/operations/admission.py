@@ -58,14 +58,17 @@ def _admit_object(review: Review, world: World) -> Verdict:
         return _refused(codes.KIND_UNKNOWN, f"{review.kind[:100]} of {where[:100]}: whether it names a chart is not known")
     if _only_loses_finalizers(review):  # 4
         return Verdict(warnings=("it is being deleted, and only its finalizers changed",))
-    uses = named_charts(item, world)
+    named = named_charts(item, world)
+    uses = _bounded((*named, *_taken_elsewhere(item, named, world)))
     return Verdict(findings=tuple(world.softened(found) for use in uses for found in judge_use(use, review.namespace, world)))
 
 
 def named_charts(item: Object, world: World) -> tuple[ChartUse, ...]:
     """3: the charts that an object names; raises InconclusiveError `lookup-failed`, or FailedError for too many."""
-    uses = uses_of(item, _looked_up(item, world.cluster))
-    uses = (*uses, *_taken_elsewhere(item, uses, world))
+    return _bounded(uses_of(item, _looked_up(item, world.cluster)))
+
+
+def _bounded(uses: tuple[ChartUse, ...]) -> tuple[ChartUse, ...]:
     if len(uses) > limits.ADMISSION_CHARTS:
         raise FailedError(codes.CHART_UNVERIFIABLE, f"{len(uses)} charts are named, at most {limits.ADMISSION_CHARTS} are judged in one object")
     return uses
