@@ -259,7 +259,9 @@ NAMESPACE_KEY = _inconclusive(
     "namespace-key", "The policy takes this key from a Secret of the object's namespace; put the PEM public key there, under the name that the policy says."
 )
 NOT_FOUND = _inconclusive("not-found", "The chart, its tag or its repository is not there; check the spelling and that you may read it.")
-UNAUTHORIZED = _inconclusive("unauthorized", "The registry wants credentials: run `helm registry login HOST`, or check that they are current.")
+UNAUTHORIZED = _inconclusive(
+    "unauthorized", "The registry wants credentials: run `helm registry login HOST` (in Kubernetes: make a pull secret), or check that they are current."
+)
 FORBIDDEN = _inconclusive("forbidden", "The credentials are known but may not do this; ask for the right on this repository.")
 RATE_LIMITED = _inconclusive("rate-limited", "The registry refuses for now; wait as long as it says, or log in for a higher limit.")
 REGISTRY_ERROR = _inconclusive("registry-error", "The registry answered with an error; try again, and ask its operator if it stays.")
