@@ -34,9 +34,6 @@ class Postgres:
         self.run("createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", "keeper", name)
         return f"postgresql://keeper@127.0.0.1:{self.port}/{name}"
 
-    def query(self, database: str, text: str) -> str:
-        return self.run("psql", "-h", "127.0.0.1", "-p", str(self.port), "-U", "keeper", "-d", database, "-At", "-c", text)
-
     def run(self, program: str, *words: str) -> str:
         environment = {"PATH": os.environ["PATH"], "PGPASSWORD": PASSWORD, "HOME": str(self.work), "LC_ALL": "C"}
         done = subprocess.run([self.programs / program, *words], capture_output=True, text=True, env=environment, user=self.owner, cwd=self.work, timeout=90)
@@ -81,7 +78,7 @@ def postgres() -> Iterator[Postgres]:
 def _programs() -> Path | None:
     """Where initdb and its companions lie; Debian keeps them off the PATH."""
     found = [*sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True), *(Path(item) for item in os.environ["PATH"].split(":"))]
-    return next((place for place in found if all((place / name).is_file() for name in ("initdb", "pg_ctl", "createdb", "psql"))), None)
+    return next((place for place in found if all((place / name).is_file() for name in ("initdb", "pg_ctl", "createdb"))), None)
 
 
 def _owner() -> str | None:

@@ -14,8 +14,8 @@ import binascii
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -28,18 +28,19 @@ from verifier.model.errors import FailedError, InconclusiveError, MisuseError
 from verifier.model.reference import Reference
 from verifier.oci.credentials import Keychain
 from verifier.oci.pull_secrets import TYPES, PullSecrets, ScopedKeychain
-from verifier.operations.policies import LoadedPolicy
+from verifier.operations.policies import LoadedPolicy, anchor_of
 from verifier.operations.verification import rule_of
 from verifier.policy.cluster import Whose
 from verifier.policy.document import Rule, TrustEntry
-from verifier.trust.anchors import KEY, Anchor, TrustMaterial
+from verifier.trust.anchors import Anchor, TrustMaterial
 
 EVERY = "*"
 SECONDS = 5.0
 _ENTRIES = 4_096
 _AT_ONCE = 64  # look-ups
 _MOST = 100  # pull secrets of one namespace
-_Secrets = tuple[Mapping[str, Any], ...]
+_PULL = ""  # no Secret's name: under it stand a namespace's pull secrets, read
+T = TypeVar("T")
 
 
 class NotHeldError(Exception):
@@ -94,15 +95,11 @@ class Namespace(Struct, frozen=True, kw_only=True):
 
 def _key(entry: TrustEntry, of: Namespace) -> Anchor | str:
     """The key of a trust entry, or why it is not known."""
-    from verifier.signers.public import load_public_key
-
     assert entry.secret is not None
     try:
-        data = of.secrets.value(of, entry.secret.name, entry.secret.key)
-        load_public_key(data)
+        return anchor_of(entry, of.secrets.value(of, entry.secret.name, entry.secret.key))
     except (InconclusiveError, MisuseError) as error:
         return f"Secret {of.name}/{entry.secret.name}: {error.reason}"
-    return Anchor(name=entry.name, kind=KEY, data=data, not_before=entry.not_before, not_after=entry.not_after, root=entry.root)
 
 
 class NamespaceSecrets:
@@ -114,7 +111,7 @@ class NamespaceSecrets:
     def __init__(self, cluster: Cluster | None = None, names: tuple[str, ...] = ()) -> None:
         self.names = names
         self._cluster = cluster
-        self._known: OrderedDict[tuple[str, str], tuple[float, _Secrets]] = OrderedDict()
+        self._known: OrderedDict[tuple[str, str], tuple[float, object]] = OrderedDict()
         self._lock = threading.Lock()
         self._asking = tuple(threading.Lock() for _ in range(_AT_ONCE))
 
@@ -123,14 +120,13 @@ class NamespaceSecrets:
         if not of.name or not self.names:
             return PullSecrets()
         try:
-            found = [secret for name in self.names for secret in self._find(of, name)]
+            return self._once(of, _PULL, lambda: PullSecrets([secret for name in self.names for secret in self._look_up(of.name, name)]))
         except InconclusiveError as error:
             return PullSecrets(problem=error)
-        return PullSecrets(found)
 
     def value(self, of: Namespace, name: str, key: str) -> bytes:
         """What a Secret holds under a key; raises InconclusiveError `namespace-key` or `lookup-failed`."""
-        found = self._find(of, name) if of.name else ()
+        found = self._once(of, name, lambda: tuple(self._look_up(of.name, name))) if of.name else ()
         if not found:
             raise InconclusiveError(codes.NAMESPACE_KEY, "it is not there")
         value = found[0]["data"].get(key)
@@ -144,9 +140,9 @@ class NamespaceSecrets:
         if self._cluster is not None:
             self._cluster.close()
 
-    def _find(self, of: Namespace, name: str) -> _Secrets:  # 3
+    def _once(self, of: Namespace, name: str, look_up: Callable[[], T]) -> T:  # 3
         key = of.name, name
-        known = self._held(key)
+        known: T | None = self._held(key)
         if known is not None:
             return known
         if of.held:
@@ -154,16 +150,16 @@ class NamespaceSecrets:
         with self._asking[hash(key) % _AT_ONCE]:  # who asks for the same waits for one answer
             known = self._held(key)
             if known is None:
-                known = tuple(self._look_up(*key))
+                known = look_up()
                 self._keep(key, known)
         return known
 
-    def _held(self, key: tuple[str, str]) -> _Secrets | None:
+    def _held(self, key: tuple[str, str]) -> Any:
         with self._lock:
-            ends, found = self._known.get(key, (0.0, ()))
+            ends, found = self._known.get(key, (0.0, None))
         return found if ends > time.monotonic() else None
 
-    def _keep(self, key: tuple[str, str], found: _Secrets) -> None:
+    def _keep(self, key: tuple[str, str], found: object) -> None:
         with self._lock:
             self._known[key] = (time.monotonic() + SECONDS, found)
             self._known.move_to_end(key)

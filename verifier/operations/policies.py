@@ -132,20 +132,24 @@ def _root(entry: RootEntry, base: Path, stored: Path | None) -> tuple[Anchor, Ro
 
 def _anchor(entry: TrustEntry, base: Path) -> Anchor:
     try:
-        data = _bytes(entry, base)
-        anchor = Anchor(
-            name=entry.name,
-            kind=OPENPGP if entry.kind is TrustKind.OPENPGP else KEY,
-            data=data,
-            fingerprints=frozenset(entry.fingerprints),
-            any_key=entry.any_key,
-            not_before=entry.not_before,
-            not_after=entry.not_after,
-            root=entry.root,
-        )
-        _check(anchor)
+        return anchor_of(entry, _bytes(entry, base))
     except MisuseError as error:
         raise MisuseError(error.code, error.reason, where=" ".join(filter(None, (entry.place, error.where or entry.path)))) from error
+
+
+def anchor_of(entry: TrustEntry, data: bytes) -> Anchor:
+    """The anchor that a trust entry makes of a keyring or a key; raises MisuseError `trust-invalid` or `key-unsupported`."""
+    anchor = Anchor(
+        name=entry.name,
+        kind=OPENPGP if entry.kind is TrustKind.OPENPGP else KEY,
+        data=data,
+        fingerprints=frozenset(entry.fingerprints),
+        any_key=entry.any_key,
+        not_before=entry.not_before,
+        not_after=entry.not_after,
+        root=entry.root,
+    )
+    _check(anchor)
     return anchor
 
 

@@ -79,8 +79,6 @@ def create_app(service: DecisionService, callers: Callers, own_context: Context,
         yield
         following.cancel()
         service.close()
-        if gate is not None and gate.cluster is not None:
-            gate.cluster.close()
 
     app = FastAPI(title="verifier", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None, telemetry=telemetry(exported=settings.traced))
     app.add_middleware(BodyLimit)

@@ -70,8 +70,8 @@ class Decider:
     """Decides for the service; safe to share between threads."""
 
     def __init__(self, connections: Connections, settings: ServiceSettings, metrics: Metrics, store: DecisionStore | None = None) -> None:
-        self.connections = connections
-        self.store = store
+        self._connections = connections
+        self._store = store
         self._settings = settings
         self._metrics = metrics
         self._cache = DecisionCache()
@@ -119,15 +119,15 @@ class Decider:
 
     def close(self) -> None:
         """Close what was opened."""
-        self.connections.close()
-        if self.store is not None:
-            self.store.close()
+        self._connections.close()
+        if self._store is not None:
+            self._store.close()
 
     def _question(self, request: Request, asker: Asker) -> _Question:
         loaded = asker.namespace.with_keys(asker.held.loaded, request.context)
         held = asker.held if loaded is asker.held.loaded else replace(asker.held, loaded=loaded, wanted=wanted(loaded.trust))
-        keychain = asker.namespace.keychain(request, loaded, self.connections.session.credentials)
-        return _Question(request=request, held=held, connections=self.connections.under(keychain), options=self._options())
+        keychain = asker.namespace.keychain(request, loaded, self._connections.session.credentials)
+        return _Question(request=request, held=held, connections=self._connections.under(keychain), options=self._options())
 
     def _options(self) -> Options:
         return Options(seconds=self._settings.seconds, unsafe=self._settings.unsafe, helm=self._settings.helm, clock=self._settings.clock)
@@ -152,10 +152,10 @@ class Decider:
         if held.problem is not None:
             decision = replace(decision, warnings=(*decision.warnings, f"the newest policy does not load, so the last good one decided: {held.problem}"))
         ends = ending(decision, now)
-        compared = fingerprint_for(decision) if held.loaded.policy.sources or self.store is not None else None
+        compared = fingerprint_for(decision) if held.loaded.policy.sources or self._store is not None else None
         answered = Answered(_without_bytes(decision), json.dumps(encode(decision)).encode(), ends or now, compared)
-        if self.store is not None and not held.dry_run:
-            self.store.record(*kept_rows(answered))  # before anybody hears it
+        if self._store is not None and not held.dry_run:
+            self._store.record(*kept_rows(answered))  # before anybody hears it
         if key is not None and ends is not None:
             self._cache.put(key, answered)
         return answered

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sql
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from verifier.model import codes
@@ -73,8 +73,5 @@ def _postgres(where: str) -> sql.Engine:
     except ImportError as error:
         raise MisuseError(codes.EXTRA_MISSING, "a store in PostgreSQL takes the extra 'postgres'") from error
     arguments: Mapping[str, Any] = {"connect_timeout": _SECONDS, "options": f"-c statement_timeout={_SECONDS * 1_000} -c timezone=UTC"}
-    return sql.create_engine(_driven(url), pool_size=_CONNECTIONS, max_overflow=0, pool_timeout=_SECONDS, pool_pre_ping=True, connect_args=dict(arguments))
-
-
-def _driven(url: URL) -> URL:
-    return url.set(drivername="postgresql+psycopg")
+    driven = url.set(drivername="postgresql+psycopg")
+    return sql.create_engine(driven, pool_size=_CONNECTIONS, max_overflow=0, pool_timeout=_SECONDS, pool_pre_ping=True, connect_args=dict(arguments))
