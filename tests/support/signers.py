@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import pysequoia
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from verifier.charts.clearsign import with_checksum
 from verifier.charts.provenance import write_provenance
@@ -54,6 +55,11 @@ def pair(name: str = "ci") -> LocalKey:
 @lru_cache(maxsize=64)
 def _pair(name: str) -> LocalKey:
     return generate_key()
+
+
+def private_pem(key: LocalKey) -> bytes:
+    """The private key as it is, without a passphrase."""
+    return key.private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 def key_anchor(name: str = "ci", **window: object) -> Anchor:

@@ -17,6 +17,7 @@ from verifier.model.context import Context
 from verifier.model.errors import MisuseError
 from verifier.model.reference import AnyReference, canonical_host, parse, parse_oci
 from verifier.net.egress import Egress
+from verifier.net.proxy import read_proxies
 from verifier.net.transport import HttpTransport, Observer, TlsSettings
 from verifier.oci.credentials import Basic, Credentials
 from verifier.oci.session import Session, SessionSettings
@@ -62,7 +63,7 @@ class Network(Struct, frozen=True, kw_only=True):
         """The person asking may reach their own network, but never metadata services."""
         settings = load_settings(os.environ)
         tls = TlsSettings(ca_file=self.ca_file or settings.ca_file, cert_file=self.cert_file, key_file=self.key_file, verify=not self.insecure_skip_tls_verify)
-        egress = Egress(allow_private=True)
+        egress = Egress(allow_private=True, proxies=read_proxies(os.environ))
         transport = HttpTransport(egress=egress, tls=tls, observe=observe)
         files = credential_files(os.environ, self.registry_config or settings.registry_config)
         credentials = Credentials(files, given=given, environment=os.environ)

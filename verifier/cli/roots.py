@@ -45,6 +45,7 @@ def show(file: str | None) -> None:
 def update(name: str, tuf_url: str, tuf_root: str | None, ca_file: str | None) -> int:
     """Fetch a trusted root through TUF and store it. A repository that does not verify changes nothing."""
     from verifier.net.egress import Egress
+    from verifier.net.proxy import read_proxies
     from verifier.net.transport import HttpTransport, TlsSettings
     from verifier.operations.trust import Repository, describe_root, update_root
 
@@ -53,7 +54,7 @@ def update(name: str, tuf_url: str, tuf_root: str | None, ca_file: str | None) -
     if name == PUBLIC_GOOD and tuf_url != PUBLIC_GOOD_TUF and tuf_root is None:
         raise MisuseError(codes.USAGE, "a mirror needs --tuf-root FILE, or --name for another instance")
     settings = load_settings(os.environ)
-    transport = HttpTransport(egress=Egress(allow_private=True), tls=TlsSettings(ca_file=ca_file or settings.ca_file))
+    transport = HttpTransport(egress=Egress(allow_private=True, proxies=read_proxies(os.environ)), tls=TlsSettings(ca_file=ca_file or settings.ca_file))
     repository = Repository(name=name, url=tuf_url, root=Path(tuf_root) if tuf_root else None)
     try:
         root = update_root(repository, settings.roots, transport)

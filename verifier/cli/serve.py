@@ -16,6 +16,7 @@ from verifier.cli.options import echo
 from verifier.model import codes
 from verifier.model.context import Context
 from verifier.model.errors import MisuseError
+from verifier.net.proxy import NO_PROXIES, read_proxies
 from verifier.net.transport import TlsSettings
 from verifier.settings import load_settings
 
@@ -88,6 +89,8 @@ def serve(policy: str, listen: str, callers: str | None, unsafe_no_auth: bool, *
     if options["pull_secrets"] and not options["kubernetes"]:
         raise MisuseError(codes.USAGE, "--pull-secret goes with --kubernetes, where Secrets are")
     app = build_app(_settings(policy, callers, options))
+    if read_proxies(os.environ) != NO_PROXIES:
+        echo("verifier: a proxy is configured: it resolves names, so that the addresses of registries are not pinned, and its rules count", err=True)
     if unsafe_no_auth:
         echo("verifier: UNSAFE: --unsafe-no-auth is on; whoever reaches this address may ask", err=True)
     listeners = [Listener(host=host, port=port, app=app, tls=tls)]

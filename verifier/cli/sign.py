@@ -153,10 +153,11 @@ def key_signing(key: SigningKey, flags: SigningFlags, *, legacy: bool = False) -
 
 def _logged(key: SigningKey, trust_config: str | None) -> SignStatement:
     from verifier.net.egress import Egress
+    from verifier.net.proxy import read_proxies
     from verifier.net.transport import HttpTransport, TlsSettings
     from verifier.operations.signing import logged_signer
 
-    transport = HttpTransport(egress=Egress(allow_private=True), tls=TlsSettings(ca_file=load_settings(os.environ).ca_file))
+    transport = HttpTransport(egress=Egress(allow_private=True, proxies=read_proxies(os.environ)), tls=TlsSettings(ca_file=load_settings(os.environ).ca_file))
     return logged_signer(key, instance(trust_config), transport)
 
 

@@ -267,6 +267,9 @@ RATE_LIMITED = _inconclusive("rate-limited", "The registry refuses for now; wait
 REGISTRY_ERROR = _inconclusive("registry-error", "The registry answered with an error; try again, and ask its operator if it stays.")
 REGISTRY_NONSENSE = _inconclusive("registry-nonsense", "The answer is not what a registry says; check the host name, a proxy or a login page in between.")
 UNREACHABLE = _inconclusive("unreachable", "The host could not be reached; check its name, the network and whether it needs --plain-http.")
+PROXY_FAILED = _inconclusive(
+    "proxy-failed", "The proxy that HTTPS_PROXY or HTTP_PROXY names refuses or cannot be reached; ask its operator, or list the registry in NO_PROXY."
+)
 TLS_FAILED = _inconclusive("tls-failed", "The TLS certificate could not be verified; give --ca-file for a private CA.")
 TIMEOUT = _inconclusive("timeout", "The answer did not come in time; try again.")
 EGRESS_DENIED = _inconclusive("egress-denied", "The address is not one that this service may talk to; allow it in the egress settings if it is meant.")
@@ -276,6 +279,10 @@ RESPONSE_LIMIT = _inconclusive("response-limit", "The answer is larger than anyt
 TOO_MANY = _inconclusive("too-many", "This caller asks more often than `--rate` allows; wait as long as Retry-After says.")
 OVERLOADED = _inconclusive("overloaded", "The service has too many requests in hand; try again.")
 ATTACHMENT_LOST = _inconclusive("attachment-lost", "The registry does not show what was just attached; run the command again.")
+TAG_IMMUTABLE = _inconclusive(
+    "tag-immutable",
+    "The registry keeps this tag as it is. For `sha256-...`, where lists of signatures lie without the referrers API, exclude such tags from immutability.",
+)
 SIGNING_SERVICE_FAILED = _inconclusive(
     "signing-service-failed", "The CA, log or timestamp authority refused or did not answer; nothing was attached, and the command can be repeated."
 )

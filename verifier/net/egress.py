@@ -5,6 +5,9 @@
 2. Link-local, metadata, multicast, unspecified and reserved addresses are refused always.
 3. Private and loopback addresses are refused on a server unless the host is allowed by name; on the command line, where
    the person asking is the one whose network it is, they are allowed.
+4. Through a proxy (`net.proxy`) it is the proxy that resolves names, so that no address can be judged or held to: a pin of the
+   address and a proxy exclude each other. Then addresses that are written as such are judged, names that only mean something
+   inside a network are refused as private ones are, and the rest is the proxy's to allow.
 
 Source: threats T-14; CVE-2026-48978 (oras-go) and its kin.
 """
@@ -18,11 +21,21 @@ from msgspec import Struct, field
 
 from verifier.model import codes
 from verifier.model.errors import InconclusiveError
+from verifier.net.proxy import NO_PROXIES, Proxies, Proxy
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 # Cloud metadata services that live outside the link-local range.
 _METADATA = {ipaddress.ip_address(text) for text in ("fd00:ec2::254", "100.100.100.200", "192.0.0.192", "168.63.129.16")}
+_METADATA_NAMES = ("metadata.google.internal", "metadata.goog", "metadata", "instance-data")
+_INSIDE = (".local", ".localhost", ".localdomain", ".internal", ".intranet", ".lan", ".home.arpa", ".svc", ".cluster.local")
 _SHARED = ipaddress.ip_network("100.64.0.0/10")
+
+
+class Route(Struct, frozen=True):
+    """How an origin is reached: at the address that was judged, or by name through a proxy."""
+
+    address: str
+    proxy: Proxy | None = None
 
 
 class Egress(Struct, frozen=True, kw_only=True):
@@ -30,15 +43,43 @@ class Egress(Struct, frozen=True, kw_only=True):
 
     allow_private: bool
     allowed_hosts: frozenset[str] = field(default_factory=frozenset)
+    proxies: Proxies = NO_PROXIES
+
+    def route(self, scheme: str, host: str, port: int) -> Route:
+        """The way to an origin; raises InconclusiveError `unreachable` or `egress-denied`."""
+        proxy = self.proxies.through(scheme, host, port)
+        if proxy is None:
+            return Route(self.judge(host, port))
+        self._judge_name(host, port)  # 4
+        return Route(host, proxy)
 
     def judge(self, host: str, port: int) -> str:
         """The address to connect to; raises InconclusiveError `unreachable` or `egress-denied`."""
-        open_private = self.allow_private or host in self.allowed_hosts or f"{host}:{port}" in self.allowed_hosts
+        open_private = self._is_open(host, port)
         addresses = _resolve(host, port)
         for address in addresses:
             if (why := _refusal(address, open_private=open_private)) is not None:
                 raise InconclusiveError(codes.EGRESS_DENIED, f"{host} is {address}, {why}", where=f"{host}:{port}")
         return str(addresses[0])
+
+    def _is_open(self, host: str, port: int) -> bool:
+        return self.allow_private or host in self.allowed_hosts or f"{host}:{port}" in self.allowed_hosts
+
+    def _judge_name(self, host: str, port: int) -> None:
+        name = host.strip("[]").rstrip(".").lower()
+        if _is_written_as_address(name):
+            self.judge(host, port)
+            return
+        why = "a cloud metadata service" if name in _METADATA_NAMES else None
+        if why is None and not self._is_open(host, port) and ("." not in name or name.endswith(_INSIDE)):
+            why = "a name inside a network, not among the allowed hosts"
+        if why is not None:
+            raise InconclusiveError(codes.EGRESS_DENIED, f"{host} is {why}", where=f"{host}:{port}")
+
+
+def _is_written_as_address(name: str) -> bool:
+    """Also in the forms that only the resolver reads (`127.1`, `0x7f000001`): no top-level domain is a number (RFC 3696 section 2)."""
+    return ":" in name or name.rpartition(".")[2][:1].isdigit()
 
 
 def _resolve(host: str, port: int) -> list[Address]:

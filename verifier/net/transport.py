@@ -25,6 +25,7 @@ from urllib3.exceptions import (
     LocationValueError,
     NewConnectionError,
     ProtocolError,
+    ProxyError,
     ReadTimeoutError,
     SSLError,
 )
@@ -32,8 +33,9 @@ from urllib3.exceptions import (
 from verifier.model import codes, limits
 from verifier.model.errors import InconclusiveError, MisuseError
 from verifier.net.deadline import Deadline
-from verifier.net.egress import Egress
-from verifier.net.watchdog import WATCHDOG, GuardedHTTPPool, GuardedHTTPSPool
+from verifier.net.egress import Egress, Route
+from verifier.net.proxy import Proxy
+from verifier.net.watchdog import GUARDED_POOLS, WATCHDOG, GuardedHTTPPool, GuardedHTTPSPool
 
 _CHUNK = 256 * 1024
 _POOL_SIZE = 32
@@ -96,23 +98,25 @@ class LazyTls:
 
     def __init__(self, tls: TlsSettings) -> None:
         self._settings = tls
-        self._context = tls_context(tls) if tls.ca_file or tls.cert_file else None
+        self._context = _shared_context(tls) if tls.ca_file or tls.cert_file else None
         self._lock = threading.Lock()
+        if not tls.verify:
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # our own warning says it already, once
 
     @property
     def context(self) -> ssl.SSLContext:
         """The context; the same one every time."""
         with self._lock:
             if self._context is None:
-                self._context = tls_context(self._settings)
+                self._context = _shared_context(self._settings)
             return self._context
 
 
 class _Pool(Struct, frozen=True):
-    """The connections to one origin, the address that was judged, and until when that holds."""
+    """The connections to one origin, the way that was judged, and until when that holds."""
 
     pool: urllib3.HTTPConnectionPool
-    address: str
+    route: Route
     ends: float
 
 
@@ -147,12 +151,14 @@ class HttpTransport:
     def _exchange(self, request: Request, deadline: Deadline, limit: int, *, again: bool) -> Response:
         where = request.origin
         left = deadline.check(where)
-        pool, host = self._pool(request.url)
+        entry, host = self._pool(request.url)
         split = urlsplit(request.url)
         target = (split.path or "/") + (f"?{split.query}" if split.query else "")
         headers = {"Host": host, "Accept-Encoding": "identity", "User-Agent": "helm-verifier", **request.headers}
+        if entry.route.proxy is not None and split.scheme == "http":  # without a tunnel the proxy reads the whole URL (RFC 9112 section 3.2.2)
+            target = f"http://{host}{target}"
         try:
-            with WATCHDOG.until(deadline.at), contextlib.closing(_open(pool, request, target, headers, left)) as raw:
+            with WATCHDOG.until(deadline.at), contextlib.closing(_open(entry.pool, request, target, headers, left)) as raw:
                 body = _read(raw, deadline, limit, request)
                 return Response(status=raw.status, headers={key.lower(): value for key, value in raw.headers.items()}, body=body, url=request.url)
         except (HTTPError, OSError, ValueError, AttributeError) as error:
@@ -163,20 +169,20 @@ class HttpTransport:
                 self._forget(request.url)
             raise _translated(error, deadline, where) from error
 
-    def _pool(self, url: str) -> tuple[urllib3.HTTPConnectionPool, str]:
+    def _pool(self, url: str) -> tuple[_Pool, str]:
         split = urlsplit(url)
         host, port = split.hostname or "", split.port or (443 if split.scheme == "https" else 80)
         with self._lock:
             entry = self._pools.get(origin_of(url))
         if entry is None or entry.ends < time.monotonic():
             entry = self._renewed(origin_of(url), entry, (split.scheme, host, port))
-        return entry.pool, split.netloc.rpartition("@")[2]
+        return entry, split.netloc.rpartition("@")[2]
 
     def _renewed(self, origin: str, old: _Pool | None, target: tuple[str, str, int]) -> _Pool:
         """Resolve and judge anew; the connections are kept as long as the name means the same address."""
-        address = self._egress.judge(*target[1:])
-        pool = old.pool if old is not None and old.address == address else self._new_pool(*target, address)
-        entry = _Pool(pool, address, time.monotonic() + _ADDRESS_SECONDS)
+        route = self._egress.route(*target)
+        pool = old.pool if old is not None and old.route == route else self._new_pool(*target, route)
+        entry = _Pool(pool, route, time.monotonic() + _ADDRESS_SECONDS)
         with self._lock:
             self._pools[origin] = entry
             self._pools.move_to_end(origin)
@@ -189,10 +195,20 @@ class HttpTransport:
         with self._lock:
             self._pools.pop(origin_of(url), None)
 
-    def _new_pool(self, scheme: str, host: str, port: int, address: str) -> urllib3.HTTPConnectionPool:
+    def _new_pool(self, scheme: str, host: str, port: int, route: Route) -> urllib3.HTTPConnectionPool:
+        if route.proxy is not None:
+            return self._proxied_pool(scheme, host, port, route.proxy)
         if scheme == "https":
-            return GuardedHTTPSPool(address, port, maxsize=_POOL_SIZE, retries=False, ssl_context=self._tls.context, server_hostname=host, assert_hostname=host)
-        return GuardedHTTPPool(address, port, maxsize=_POOL_SIZE, retries=False)
+            tls = self._tls.context
+            return GuardedHTTPSPool(route.address, port, maxsize=_POOL_SIZE, retries=False, ssl_context=tls, server_hostname=host, assert_hostname=host)
+        return GuardedHTTPPool(route.address, port, maxsize=_POOL_SIZE, retries=False)
+
+    def _proxied_pool(self, scheme: str, host: str, port: int, proxy: Proxy) -> urllib3.HTTPConnectionPool:
+        tls = self._tls.context if scheme == "https" or proxy.url.startswith("https:") else None
+        manager = urllib3.ProxyManager(proxy.url, proxy_headers=proxy.headers, maxsize=_POOL_SIZE, ssl_context=tls, proxy_ssl_context=tls)
+        manager.pool_classes_by_scheme = GUARDED_POOLS
+        self._note(f"{scheme}://{host}:{port} through the proxy {proxy.url}; its address is the proxy's to judge")
+        return manager.connection_from_host(host, port, scheme)
 
     def _note(self, line: str) -> None:
         if self._observe is not None:
@@ -252,6 +268,12 @@ def _read(raw: urllib3.BaseHTTPResponse, deadline: Deadline, limit: int, request
     return b"".join(chunks)
 
 
+@lru_cache(maxsize=16)
+def _shared_context(tls: TlsSettings) -> ssl.SSLContext:
+    """One for the registry and its token server: each costs as much as several requests."""
+    return tls_context(tls)
+
+
 def tls_context(tls: TlsSettings) -> ssl.SSLContext:
     """The system's certificates and the user's; raises MisuseError `config-invalid`."""
     try:
@@ -263,7 +285,6 @@ def tls_context(tls: TlsSettings) -> ssl.SSLContext:
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
         raise MisuseError(codes.CONFIG_INVALID, f"the TLS files cannot be used: {error}", where=tls.ca_file or tls.cert_file or "") from error
     if not tls.verify:
-        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # our own warning says it already, once
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
@@ -274,6 +295,11 @@ def _translated(error: Exception, deadline: Deadline, where: str) -> Inconclusiv
     late = isinstance(error, ReadTimeoutError | ConnectTimeoutError | TimeoutError) and not isinstance(error, NewConnectionError)
     if deadline.remaining <= 0 or late:
         return InconclusiveError(codes.TIMEOUT, "the answer did not come in time", where=where)
+    if isinstance(error, ProxyError):
+        cause = error.original_error
+        if isinstance(cause, SSLError | ssl.SSLError):
+            return InconclusiveError(codes.TLS_FAILED, f"the proxy: {str(cause)[:300]}", where=where)
+        return InconclusiveError(codes.PROXY_FAILED, f"the proxy: {str(cause)[:300]}", where=where)
     if isinstance(error, SSLError | ssl.SSLError):
         return InconclusiveError(codes.TLS_FAILED, reason, where=where)
     if isinstance(error, NewConnectionError | LocationValueError):

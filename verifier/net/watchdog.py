@@ -119,3 +119,6 @@ class GuardedHTTPSPool(HTTPSConnectionPool):
     """A pool of guarded TLS connections."""
 
     ConnectionCls = GuardedHTTPSConnection
+
+
+GUARDED_POOLS = {"http": GuardedHTTPPool, "https": GuardedHTTPSPool}

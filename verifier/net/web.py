@@ -14,8 +14,9 @@ from verifier.model import codes, limits
 from verifier.model.errors import InconclusiveError
 from verifier.net.deadline import Deadline
 from verifier.net.egress import Egress
+from verifier.net.proxy import Proxy
 from verifier.net.transport import LazyTls, Response, TlsSettings
-from verifier.net.watchdog import WATCHDOG, GuardedHTTPPool, GuardedHTTPSPool
+from verifier.net.watchdog import GUARDED_POOLS, WATCHDOG
 
 if TYPE_CHECKING:
     import requests
@@ -42,14 +43,15 @@ class WebClient:
 
         split = urlsplit(url)
         host, port = split.hostname or "", split.port or (443 if split.scheme == "https" else 80)
-        address = self._egress.judge(host, port)
-        pinned = split._replace(netloc=f"[{address}]:{port}" if ":" in address else f"{address}:{port}").geturl()
+        route = self._egress.route(split.scheme, host, port)
+        pinned = split._replace(netloc=f"[{route.address}]:{port}" if ":" in route.address else f"{route.address}:{port}").geturl()
         headers = {"Host": split.netloc, "User-Agent": "helm-verifier", "Accept-Encoding": "identity", **arguments.pop("headers", {})}
         try:
             with requests.Session() as session:
                 session.trust_env = False
-                secure = {"server_hostname": host, "assert_hostname": host, "ssl_context": self._lazy.context} if split.scheme == "https" else {}
-                session.mount(f"{split.scheme}://", _adapter(secure))
+                names = {"server_hostname": host, "assert_hostname": host} if route.proxy is None else {}
+                secure = {**names, "ssl_context": self._lazy.context} if split.scheme == "https" else {}
+                session.mount(f"{split.scheme}://", _adapter(secure, route.proxy))
                 with (
                     WATCHDOG.until(deadline.at),
                     session.request(
@@ -59,7 +61,8 @@ class WebClient:
                         timeout=min(limits.READ_SECONDS, deadline.check(url)),
                         allow_redirects=False,
                         stream=True,
-                        verify=(self._tls.ca_file or True) if self._tls.verify else False,
+                        proxies={split.scheme: route.proxy.url} if route.proxy is not None else None,
+                        verify=self._tls.verify,
                         **arguments,
                     ) as response,
                 ):
@@ -74,8 +77,8 @@ class WebClient:
             raise _translated(error, deadline, url) from error
 
 
-def _adapter(pool_options: dict[str, Any]) -> requests.adapters.BaseAdapter:
-    """Connects to an address under watch; with TLS, checks the certificate against the name that is given."""
+def _adapter(pool_options: dict[str, Any], through: Proxy | None) -> requests.adapters.BaseAdapter:
+    """Connects to an address, or through the proxy, under watch; with TLS, checks the certificate against the name that is given."""
     from requests.adapters import HTTPAdapter
 
     class Guarded(HTTPAdapter):
@@ -83,7 +86,19 @@ def _adapter(pool_options: dict[str, Any]) -> requests.adapters.BaseAdapter:
 
         def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **kwargs: Any) -> None:
             super().init_poolmanager(connections, maxsize, block, **pool_options, **kwargs)
-            self.poolmanager.pool_classes_by_scheme = {"http": GuardedHTTPPool, "https": GuardedHTTPSPool}
+            self.poolmanager.pool_classes_by_scheme = GUARDED_POOLS
+
+        def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
+            """Only what our context trusts: `requests` would add a bundle of its own to it."""
+            conn.cert_reqs = "CERT_REQUIRED" if verify else "CERT_NONE"
+
+        def proxy_manager_for(self, proxy: str, **proxy_kwargs: Any) -> Any:
+            manager = super().proxy_manager_for(proxy, **pool_options, **proxy_kwargs)
+            manager.pool_classes_by_scheme = GUARDED_POOLS
+            return manager
+
+        def proxy_headers(self, proxy: str) -> dict[str, str]:
+            return through.headers if through is not None else {}
 
     return Guarded()
 
@@ -104,6 +119,8 @@ def _translated(error: Exception, deadline: Deadline, url: str) -> InconclusiveE
 
     if deadline.remaining <= 0 or isinstance(error, requests.exceptions.Timeout):
         return InconclusiveError(codes.TIMEOUT, "the token server did not answer in time", where=url)
+    if isinstance(error, requests.exceptions.ProxyError):
+        return InconclusiveError(codes.PROXY_FAILED, f"the proxy, asked for the token server: {_line(error)}", where=url)
     if isinstance(error, requests.exceptions.SSLError):
         return InconclusiveError(codes.TLS_FAILED, _line(error), where=url)
     return InconclusiveError(codes.UNREACHABLE, f"no answer from the token server: {_line(error)}", where=url)

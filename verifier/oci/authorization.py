@@ -90,7 +90,7 @@ class Authorizer:
             form = {"grant_type": "refresh_token", "service": service, "client_id": "helm-verifier", "scope": scope, "refresh_token": credential.token}
             return self._web.post(realm, form, deadline)
         query = [("service", service)] if service else []
-        query += [("scope", scope)] if scope else []
+        query += [("scope", one) for one in scope.split()]  # a mount names two repositories; each is a parameter of its own (token.md)
         headers = {"Authorization": encode_basic(credential)} if isinstance(credential, Basic) else {}
         return self._web.get(realm, query, headers, deadline)
 

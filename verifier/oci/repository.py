@@ -6,6 +6,7 @@ and carries its deadline; connections, tokens and what was learnt live in the Se
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
@@ -20,9 +21,12 @@ from verifier.model.errors import FailedError, InconclusiveError
 from verifier.net.deadline import Deadline
 from verifier.net.transport import Request, Response, origin_of
 from verifier.oci.manifest import ACCEPT, read_manifest
-from verifier.oci.session import Session, refusal
+from verifier.oci.session import Session, refusal, registry_words
 from verifier.oci.source import Fetched, Referrers
 
+# A registry that keeps tags as they are says so in words of its own, under statuses that mean other things, too.
+_KEPT_STATUSES = (400, 403, 405, 409, 412)
+_KEPT = re.compile(r"immutab|overwrit|already exist", re.IGNORECASE)
 _CHUNK_BYTES = 16 * limits.MIB  # blobs above this are sent in chunks
 
 
@@ -152,6 +156,8 @@ class Repository(Struct, frozen=True):
         request = Request(method="PUT", url=self.url(f"manifests/{tag or digest}"), headers={"Content-Type": media_type}, body=data)
         response = self.send(request, limits.ERROR_BYTES)
         if response.status not in (200, 201, 202):
+            if tag is not None and response.status in _KEPT_STATUSES and _KEPT.search(words := registry_words(response)):
+                raise InconclusiveError(codes.TAG_IMMUTABLE, f"the tag {tag} cannot be moved{words}", where=self.where)
             raise refusal(response, f"storing the manifest as {tag or digest.short}")
         return digest
 

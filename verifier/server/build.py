@@ -17,6 +17,7 @@ from verifier.model.errors import InconclusiveError
 from verifier.model.reference import SCHEME
 from verifier.net.deadline import Deadline
 from verifier.net.egress import Egress
+from verifier.net.proxy import read_proxies
 from verifier.net.transport import HttpTransport, TlsSettings
 from verifier.net.web import WebClient
 from verifier.oci.cache import ContentCache
@@ -72,7 +73,7 @@ def build_app(settings: ServerSettings) -> FastAPI:
     Private addresses are refused unless their host is allowed by name: what a caller writes into a reference must not make
     this service talk to what only it can reach.
     """
-    egress = Egress(allow_private=False, allowed_hosts=settings.allowed_hosts)
+    egress = Egress(allow_private=False, allowed_hosts=settings.allowed_hosts, proxies=read_proxies(os.environ))
     transport = HttpTransport(egress=egress, tls=settings.tls)
     files = credential_files(os.environ, settings.registry_config or load_settings(os.environ).registry_config)
     credentials = Credentials(files, environment=os.environ)
@@ -103,7 +104,8 @@ def _callers(settings: ServerSettings) -> Callers:
     callers = load_callers(settings.callers) if settings.callers else Callers()
     if not callers.issuer_hosts:
         return callers
-    egress = Egress(allow_private=False, allowed_hosts=settings.allowed_hosts | callers.issuer_hosts)
+    hosts = settings.allowed_hosts | callers.issuer_hosts
+    egress = Egress(allow_private=False, allowed_hosts=hosts, proxies=read_proxies(os.environ))
     client = WebClient(egress=egress, tls=settings.tls)
 
     def fetch(url: str) -> bytes:
