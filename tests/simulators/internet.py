@@ -41,8 +41,8 @@ class Internet:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Everything goes through the proxy."""
-        return {"HTTPS_PROXY": self.proxy, "HTTP_PROXY": self.proxy, "NO_PROXY": ""}
+        """All names go through the proxy."""
+        return {"HTTPS_PROXY": self.proxy, "NO_PROXY": ""}
 
 
 @contextlib.contextmanager

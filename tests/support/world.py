@@ -14,7 +14,8 @@ from verifier.model.reference import AnyReference, parse, parse_oci
 from verifier.net.deadline import Deadline
 from verifier.net.egress import Egress
 from verifier.net.transport import HttpTransport
-from verifier.oci.credentials import Credential, Credentials
+from verifier.oci.credentials import Credential
+from verifier.oci.keychain import Credentials
 from verifier.oci.manifest import MANIFEST
 from verifier.oci.repository import Repository
 from verifier.oci.session import Session, SessionSettings

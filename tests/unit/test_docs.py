@@ -59,6 +59,7 @@ def test_every_option_that_docs_name_exists() -> None:
             ("pull",),
             ("serve",),
             ("registry", "serve"),
+            ("registry", "login"),
             ("keys", "generate"),
             ("keys", "show"),
             ("keys", "uses"),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any, TypeVar
 
 import click
 from msgspec import Struct
 
+from verifier.ci.registry import registry_login
 from verifier.cli import progress
 from verifier.model import codes
 from verifier.model.context import Context
@@ -19,7 +20,9 @@ from verifier.model.reference import AnyReference, canonical_host, parse, parse_
 from verifier.net.egress import Egress
 from verifier.net.proxy import read_proxies
 from verifier.net.transport import HttpTransport, Observer, TlsSettings
-from verifier.oci.credentials import Basic, Credentials
+from verifier.oci.cloud import CloudLogins
+from verifier.oci.credentials import Basic
+from verifier.oci.keychain import Credentials
 from verifier.oci.session import Session, SessionSettings
 from verifier.operations.connections import Connections
 from verifier.operations.gather import EvidenceFiles
@@ -66,7 +69,8 @@ class Network(Struct, frozen=True, kw_only=True):
         egress = Egress(allow_private=True, proxies=read_proxies(os.environ))
         transport = HttpTransport(egress=egress, tls=tls, observe=observe)
         files = credential_files(os.environ, self.registry_config or settings.registry_config)
-        credentials = Credentials(files, given=given, environment=os.environ)
+        clouds = CloudLogins(os.environ, egress=egress, tls=tls)
+        credentials = Credentials(files, given=given, environment=os.environ, jobs=job_credentials(os.environ), clouds=clouds)
         plain_http = self.plain_http or settings.plain_http
         loopback_tls = bool(tls.ca_file or tls.cert_file or self.insecure_skip_tls_verify) and not plain_http
         session = Session(transport, credentials, SessionSettings(egress=egress, tls=tls, plain_http=plain_http, loopback_tls=loopback_tls))
@@ -154,6 +158,12 @@ def _given_credential() -> tuple[str, Basic] | None:
     if not host:
         raise MisuseError(codes.CONFIG_INVALID, "VERIFIER_REGISTRY_HOST must say which registry the user name and password are for")
     return canonical_host(host, written=host), Basic(username, password)
+
+
+def job_credentials(environment: Mapping[str, str]) -> dict[str, Basic]:
+    """What a CI system gives its jobs for its own registry."""
+    found = registry_login(environment)
+    return {canonical_host(found[0], written=found[0]): Basic(found[1], found[2])} if found is not None else {}
 
 
 def _debug(line: str) -> None:

@@ -9,10 +9,12 @@ from pathlib import Path
 import click
 
 from verifier.cli.listen import listen_address
-from verifier.cli.options import echo
+from verifier.cli.options import Network, echo, network_options
 from verifier.model import codes
 from verifier.model.errors import MisuseError
 from verifier.model.reference import canonical_host
+
+_LOGIN_SECONDS = 30.0
 
 
 @click.group()
@@ -43,39 +45,49 @@ def serve(root: str, listen: str, read_only: bool, unsafe_no_auth: bool) -> None
 @click.argument("host")
 @click.option("-u", "--username", required=True)
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
-@click.option("--registry-config", type=click.Path(dir_okay=False), help="The file to write (Helm's by default).")
-def login(host: str, username: str, password_stdin: bool, registry_config: str | None) -> None:
-    """Keep the credentials for HOST in Helm's registry file, where `helm` finds them too. They are not tried out."""
-    from verifier.oci.credentials import Basic, store
-    from verifier.operations.signing import write_new
+@click.option("--no-check", is_flag=True, help="Keep the credentials without trying them out.")
+@network_options
+def login(host: str, username: str, password_stdin: bool, no_check: bool, network: Network) -> None:
+    """Try credentials for HOST and keep them in Helm's registry file, or with the helper that it names.
+
+    There `helm`, `docker` and `oras` find them, too. The password is typed or read from standard input, never given on the command line.
+    """
+    from verifier.net.deadline import Deadline
+    from verifier.oci.credentials import Basic
+    from verifier.operations.login import keep, try_login
 
     password = sys.stdin.readline().rstrip("\r\n") if password_stdin else click.prompt("Password", hide_input=True, err=True)
     if not password:
         raise MisuseError(codes.USAGE, "an empty password")
-    path = _config_path(registry_config)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_new(path, store(path, canonical_host(host, written=host), Basic(username, password)), 0o600)
-    echo(f"kept      {path}")
+    name, credential = canonical_host(host, written=host), Basic(username, password)
+    tried = False
+    if not no_check:
+        with network.connected(given=(name, credential)) as connections:
+            tried = try_login(name, connections.session, Deadline.after(_LOGIN_SECONDS))
+    kept = keep(name, credential, _config_path(network.registry_config), os.environ)
+    echo(f"{'logged in' if tried else 'kept'}  {name}")
+    echo(f"in         {kept.where}")
+    if not tried and not no_check:
+        echo(f"note       {name} asks nobody who they are there, so that the password was not tried")
 
 
 @registry.command()
 @click.argument("host")
-@click.option("--registry-config", type=click.Path(dir_okay=False))
+@click.option("--registry-config", type=click.Path(dir_okay=False), help="The file to write (Helm's by default).")
 def logout(host: str, registry_config: str | None) -> None:
-    """Forget the credentials for HOST."""
-    from verifier.oci.credentials import forget
-    from verifier.operations.signing import write_new
+    """Forget the credentials for HOST, in the file and with the helper that it names."""
+    from verifier.operations.login import drop
 
-    path = _config_path(registry_config)
-    data = forget(path, canonical_host(host, written=host)) if path.is_file() else None
-    if data is None:
+    path, name = _config_path(registry_config), canonical_host(host, written=host)
+    dropped = drop(name, path, os.environ)
+    if dropped is None:
         echo(f"nothing to forget in {path}")
         return
-    write_new(path, data, 0o600)
-    echo(f"forgotten  {host}")
+    echo(f"forgotten  {name}")
+    echo(f"in         {dropped.where}")
 
 
 def _config_path(given: str | None) -> Path:
-    from verifier.settings import credential_files
+    from verifier.settings import credential_files, load_settings
 
-    return credential_files(os.environ, given)[0]
+    return credential_files(os.environ, given or load_settings(os.environ).registry_config)[0]

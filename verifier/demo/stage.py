@@ -19,7 +19,7 @@ from verifier.model.reference import Reference, parse_oci
 from verifier.net.deadline import Deadline
 from verifier.net.egress import Egress
 from verifier.net.transport import HttpTransport
-from verifier.oci.credentials import Credentials
+from verifier.oci.keychain import Credentials
 from verifier.oci.manifest import MANIFEST, Manifest, read_manifest
 from verifier.oci.session import Session, SessionSettings
 from verifier.operations.connections import Connections

@@ -262,6 +262,10 @@ NOT_FOUND = _inconclusive("not-found", "The chart, its tag or its repository is 
 UNAUTHORIZED = _inconclusive(
     "unauthorized", "The registry wants credentials: run `helm registry login HOST` (in Kubernetes: make a pull secret), or check that they are current."
 )
+LOGIN_FAILED = _inconclusive(
+    "login-failed",
+    "The cloud gave no credential for its registry; see the reason, check this machine's or job's identity and its rights there, or log in with `verifier registry login`.",
+)
 FORBIDDEN = _inconclusive("forbidden", "The credentials are known but may not do this; ask for the right on this repository.")
 RATE_LIMITED = _inconclusive("rate-limited", "The registry refuses for now; wait as long as it says, or log in for a higher limit.")
 REGISTRY_ERROR = _inconclusive("registry-error", "The registry answered with an error; try again, and ask its operator if it stays.")

@@ -14,6 +14,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -98,7 +99,7 @@ class LazyTls:
 
     def __init__(self, tls: TlsSettings) -> None:
         self._settings = tls
-        self._context = _shared_context(tls) if tls.ca_file or tls.cert_file else None
+        self._context = _shared_context(tls, _stamps(tls)) if tls.ca_file or tls.cert_file else None
         self._lock = threading.Lock()
         if not tls.verify:
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # our own warning says it already, once
@@ -108,7 +109,7 @@ class LazyTls:
         """The context; the same one every time."""
         with self._lock:
             if self._context is None:
-                self._context = _shared_context(self._settings)
+                self._context = _shared_context(self._settings, ())
             return self._context
 
 
@@ -269,9 +270,14 @@ def _read(raw: urllib3.BaseHTTPResponse, deadline: Deadline, limit: int, request
 
 
 @lru_cache(maxsize=16)
-def _shared_context(tls: TlsSettings) -> ssl.SSLContext:
-    """One for the registry and its token server: each costs as much as several requests."""
+def _shared_context(tls: TlsSettings, stamps: tuple[tuple[int, int], ...]) -> ssl.SSLContext:
+    """One for the registry and its token server, since each costs as much as several requests; another one when a file has changed."""
     return tls_context(tls)
+
+
+def _stamps(tls: TlsSettings) -> tuple[tuple[int, int], ...]:
+    files = [Path(name) for name in (tls.ca_file, tls.cert_file, tls.key_file) if name]
+    return tuple((found.st_mtime_ns, found.st_size) for path in files if path.is_file() and (found := path.stat()))
 
 
 def tls_context(tls: TlsSettings) -> ssl.SSLContext:

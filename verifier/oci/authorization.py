@@ -13,6 +13,7 @@ Source: distribution docs/content/spec/auth/token.md and oauth.md; CVE-2026-4897
 from __future__ import annotations
 
 import ipaddress
+import math
 import threading
 import time
 from urllib.parse import urlsplit
@@ -43,6 +44,16 @@ class _Token(Struct, frozen=True):
     ends: float
 
 
+class Answer(Struct, frozen=True):
+    """An Authorization header, and until when (monotonic) it is good."""
+
+    header: str
+    ends: float
+
+    def __repr__(self) -> str:
+        return "Answer()"
+
+
 class Authorizer:
     """Turns challenges into Authorization headers; safe to share between threads."""
 
@@ -52,15 +63,16 @@ class Authorizer:
         self._locks: dict[tuple[object, ...], threading.Lock] = {}
         self._lock = threading.Lock()
 
-    def answer(self, challenge: Challenge, url: str, credential: Credential | None, deadline: Deadline) -> str | None:
+    def answer(self, challenge: Challenge, url: str, credential: Credential | None, deadline: Deadline) -> Answer | None:
         """The Authorization header for `url`, or None when we have nothing to offer; raises InconclusiveError."""
         if challenge.scheme == "basic":  # 5
-            return encode_basic(credential) if isinstance(credential, Basic) else None
+            return Answer(encode_basic(credential), math.inf) if isinstance(credential, Basic) else None
         if isinstance(credential, RegistryToken):
-            return f"Bearer {credential.token}"
+            return Answer(f"Bearer {credential.token}", math.inf)
         realm = challenge.parameters.get("realm", "")
         trusted = _check_realm(realm, url)
-        return f"Bearer {self._token(realm, challenge, url, credential if trusted else None, deadline)}"
+        token = self._token(realm, challenge, url, credential if trusted else None, deadline)
+        return Answer(f"Bearer {token.value}", token.ends)
 
     def forget(self, header: str) -> None:
         """Drop a token that the registry has refused."""
@@ -68,7 +80,7 @@ class Authorizer:
             for key in [key for key, token in self._tokens.items() if f"Bearer {token.value}" == header]:
                 del self._tokens[key]
 
-    def _token(self, realm: str, challenge: Challenge, url: str, credential: Credential | None, deadline: Deadline) -> str:
+    def _token(self, realm: str, challenge: Challenge, url: str, credential: Credential | None, deadline: Deadline) -> _Token:
         service, scope = challenge.parameters.get("service", ""), challenge.parameters.get("scope", "")
         key = (origin_of(url), realm, service, scope, credential)  # 4
         with self._lock:
@@ -76,14 +88,14 @@ class Authorizer:
         with lock:  # single-flight
             known = self._tokens.get(key)
             if known is not None and known.ends > time.monotonic():
-                return known.value
+                return known
             token = _read_token(self._request(realm, service, scope, credential, deadline), realm)
             with self._lock:
                 self._tokens[key] = token
                 if len(self._tokens) > _TOKENS:  # whoever asks about ever new repositories must not fill our memory
                     self._tokens.clear()
                     self._locks.clear()
-            return token.value
+            return token
 
     def _request(self, realm: str, service: str, scope: str, credential: Credential | None, deadline: Deadline) -> Response:
         if isinstance(credential, IdentityToken):

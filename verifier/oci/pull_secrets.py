@@ -65,15 +65,23 @@ class ScopedKeychain:
         self._allows_own = lru_cache(maxsize=64)(allows_own)  # it takes the policy's rules, and is asked with each request
         self._identities: dict[tuple[str, str], str] = {}
 
-    def candidates(self, registry: str, repository: str) -> tuple[Credential, ...]:
+    def candidates(self, registry: str, repository: str) -> Iterator[Credential]:
         """The namespace's, then `own`; what keeps us from the namespace's matters only where there are no others."""
-        own = self._own.candidates(registry, repository) if self._allows_own(registry, repository) else ()
+        trouble: InconclusiveError | None = None
         try:
-            return (*self._secrets.fitting(registry, repository), *own)
-        except InconclusiveError:
-            if own:
-                return own
-            raise
+            yield from self._secrets.fitting(registry, repository)
+        except InconclusiveError as error:
+            trouble = error
+        if self._allows_own(registry, repository):
+            for credential in self._own.candidates(registry, repository):
+                trouble = None
+                yield credential
+        if trouble is not None:
+            raise trouble
+
+    def refresh(self, registry: str, repository: str) -> bool:
+        """Of what is one's own, where it is lent; Secrets are watched by whoever made this."""
+        return self._allows_own(registry, repository) and self._own.refresh(registry, repository)
 
     def identity(self, registry: str, repository: str) -> str:
         """By what the credentials are, not by whose: two namespaces with the same ones are one to a registry."""

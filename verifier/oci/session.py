@@ -1,7 +1,8 @@
 """A session with registries: one request at a time, with authorization, redirects and translated errors.
 
 1. Send; on 401 answer the challenge and send again, with each credential that there is until one will do. What was answered is remembered per
-   origin, repository and identity.
+   origin, repository and identity; a token that has ended is replaced before it is shown. Where all are refused, what helpers and clouds gave a while
+   ago is got anew, once.
 2. Follow redirects of GET and HEAD by hand: at most five, never from https to http, and the Authorization header is
    dropped when the origin (scheme, host, port) changes.
 3. Statuses that the caller did not expect become errors with the registry's own words.
@@ -9,10 +10,11 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
@@ -29,12 +31,14 @@ from verifier.net.transport import Request, Response, TlsSettings, Transport, or
 from verifier.oci.credentials import Credential, Keychain
 
 if TYPE_CHECKING:
-    from verifier.oci.authorization import Authorizer
+    from verifier.oci.authorization import Answer, Authorizer
+    from verifier.oci.challenge import Challenge
 
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 _LEARNT_SECONDS = 600.0
 _REMEMBERED = 4096
 _REDIRECTS = (301, 302, 303, 307, 308)
+_ENDED = re.compile(r"expired", re.IGNORECASE)  # ECR answers 403 to a password that has ended
 _Key = tuple[str, str, str]  # origin, repository, identity
 
 
@@ -45,6 +49,24 @@ class SessionSettings(Struct, frozen=True, kw_only=True):
     tls: TlsSettings = field(default_factory=TlsSettings)
     plain_http: bool = False
     loopback_tls: bool = False
+
+
+class _Known(Struct, frozen=True):
+    """What was answered to a challenge, with what it was made of."""
+
+    answer: Answer
+    challenge: Challenge
+    credential: Credential | None
+
+
+class _Asked(Struct, frozen=True):
+    """A request that was refused."""
+
+    key: _Key
+    registry: str
+    request: Request
+    deadline: Deadline
+    limit: int
 
 
 class Learnt:
@@ -73,7 +95,7 @@ class _Memory:
 
     def __init__(self) -> None:
         self.authorizer: Authorizer | None = None
-        self.answers: OrderedDict[_Key, str] = OrderedDict()
+        self.answers: OrderedDict[_Key, _Known] = OrderedDict()
         self.lock = threading.Lock()
         self.referrers_api = Learnt()
 
@@ -106,43 +128,99 @@ class Session:
     def send(self, registry: str, repository: str, request: Request, deadline: Deadline, limit: int) -> Response:
         """Steps 1 and 2; the response may have any status. Raises InconclusiveError."""
         key = (origin_of(request.url), repository, self.credentials.identity(registry, repository))
-        with self._memory.lock:
-            answer = self._memory.answers.get(key)
-        response = self._follow(_authorized(request, answer), deadline, limit)
+        known = self._known(key, request.url, deadline)
+        response = self._follow(_authorized(request, known.answer.header if known else None), deadline, limit)
+        if response.status == 403 and known is not None and _ENDED.search(registry_words(response)):
+            return self._answer_challenge(_Asked(key, registry, request, deadline, limit), known.challenge) or response
         if response.status != 401:
             return response
-        return self._answer_challenge(key, registry, request, response, (deadline, limit)) or response
-
-    def _answer_challenge(self, key: _Key, registry: str, request: Request, refused: Response, bounds: tuple[Deadline, int]) -> Response | None:
         from verifier.oci.challenge import choose  # an anonymous registry never asks
 
-        challenge = choose(refused.headers.get("www-authenticate", ""))
-        if challenge is None or origin_of(refused.url) != key[0]:
+        challenge = choose(response.headers.get("www-authenticate", ""))
+        if challenge is None or origin_of(response.url) != key[0]:
+            return response
+        return self._answer_challenge(_Asked(key, registry, request, deadline, limit), challenge) or response
+
+    def has_answered(self, registry: str, repository: str) -> bool:
+        """Whether a challenge of this registry was met for this repository."""
+        with self._memory.lock:
+            return (origin_of(self.base(registry)), repository, self.credentials.identity(registry, repository)) in self._memory.answers
+
+    def _known(self, key: _Key, url: str, deadline: Deadline) -> _Known | None:
+        """What was answered here before; a token that has ended is replaced without asking the registry to refuse it first."""
+        with self._memory.lock:
+            known = self._memory.answers.get(key)
+        if known is None or known.answer.ends > time.monotonic():
+            return known
+        try:
+            answer = self._authorization().answer(known.challenge, url, known.credential, deadline)
+        except InconclusiveError:
+            answer = None
+        if answer is None:
+            self._forget(key)
             return None
+        known = replace(known, answer=answer)
+        self._remember(key, known)
+        return known
+
+    def _answer_challenge(self, asked: _Asked, challenge: Challenge) -> Response | None:
+        self._forget(asked.key)
+        response = self._try_each(asked, challenge)
+        refused = response is None or response.status in (401, 403)
+        if refused and self.credentials.refresh(asked.registry, asked.key[1]):
+            return self._try_each(asked, challenge)
+        return response
+
+    def _try_each(self, asked: _Asked, challenge: Challenge) -> Response | None:
+        """With each credential until one will do; the last trouble counts, but "not permitted" says more than a login that gave nothing."""
+        outcome: Response | InconclusiveError | None = None
+        for offer in self._offers(asked):
+            if not isinstance(offer, InconclusiveError):
+                outcome = self._try(asked, challenge, offer) or outcome
+            elif not isinstance(outcome, Response) or outcome.status != 403:
+                outcome = offer
+            if isinstance(outcome, Response) and outcome.status not in (401, 403):
+                return outcome
+        if isinstance(outcome, InconclusiveError):
+            raise outcome
+        return outcome
+
+    def _offers(self, asked: _Asked) -> Iterator[Credential | InconclusiveError | None]:
+        """Each credential, or nobody's where there is none; what everybody may read needs no login, so that a failed one comes after nobody."""
+        none_yet = True
+        try:
+            for credential in self.credentials.candidates(asked.registry, asked.key[1]):
+                none_yet = False
+                yield credential
+        except InconclusiveError as error:
+            if none_yet and error.code is codes.LOGIN_FAILED:
+                yield None
+            yield error
+            return
+        if none_yet:
+            yield None
+
+    def _try(self, asked: _Asked, challenge: Challenge, credential: Credential | None) -> Response | InconclusiveError | None:
+        try:
+            answer = self._authorization().answer(challenge, asked.request.url, credential, asked.deadline)
+            if answer is None:
+                return None
+            response = self._follow(_authorized(asked.request, answer.header), asked.deadline, asked.limit)
+        except InconclusiveError as error:
+            return error
+        if response.status not in (401, 403):
+            self._remember(asked.key, _Known(answer, challenge, credential))
+        return response
+
+    def _forget(self, key: _Key) -> None:
         with self._memory.lock:
             stale = self._memory.answers.pop(key, None)
         if stale is not None:
-            self._authorization().forget(stale)
-        response: Response | None = None
-        candidates: tuple[Credential | None, ...] = self.credentials.candidates(registry, key[1]) or (None,)
-        for number, credential in enumerate(candidates, 1):
-            try:
-                answer = self._authorization().answer(challenge, request.url, credential, bounds[0])
-            except InconclusiveError:
-                if number == len(candidates):
-                    raise
-                continue
-            if answer is None:
-                continue
-            response = self._follow(_authorized(request, answer), *bounds)
-            if response.status not in (401, 403):
-                self._remember(key, answer)
-                return response
-        return response
+            self._authorization().forget(stale.answer.header)
 
-    def _remember(self, key: _Key, answer: str) -> None:
+    def _remember(self, key: _Key, known: _Known) -> None:
         with self._memory.lock:
-            self._memory.answers[key] = answer
+            self._memory.answers[key] = known
             while len(self._memory.answers) > _REMEMBERED:
                 self._memory.answers.popitem(last=False)
 

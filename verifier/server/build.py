@@ -21,7 +21,8 @@ from verifier.net.proxy import read_proxies
 from verifier.net.transport import HttpTransport, TlsSettings
 from verifier.net.web import WebClient
 from verifier.oci.cache import ContentCache
-from verifier.oci.credentials import Credentials
+from verifier.oci.cloud import CloudLogins
+from verifier.oci.keychain import Credentials
 from verifier.oci.session import Session, SessionSettings
 from verifier.operations.connections import Connections
 from verifier.operations.namespaces import NamespaceSecrets
@@ -76,7 +77,7 @@ def build_app(settings: ServerSettings) -> FastAPI:
     egress = Egress(allow_private=False, allowed_hosts=settings.allowed_hosts, proxies=read_proxies(os.environ))
     transport = HttpTransport(egress=egress, tls=settings.tls)
     files = credential_files(os.environ, settings.registry_config or load_settings(os.environ).registry_config)
-    credentials = Credentials(files, environment=os.environ)
+    credentials = Credentials(files, environment=os.environ, clouds=CloudLogins(os.environ, egress=egress, tls=settings.tls))
     loopback_tls = bool(settings.tls.ca_file)
     session = Session(transport, credentials, SessionSettings(egress=egress, tls=settings.tls, plain_http=settings.plain_http, loopback_tls=loopback_tls))
     connections = Connections(session, ContentCache(_CACHE_BYTES))

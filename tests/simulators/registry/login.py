@@ -34,6 +34,8 @@ def _by_password(registry: SimulatedRegistry, asked: Asked, action: str) -> Answ
     if switches.basic is None or given != basic(*switches.basic):
         if switches.anonymous_pull and action == "pull" and not given:
             return None
+        if switches.ended_says_403 and given:
+            return error(403, "DENIED", "Your authorization token has expired. Reauthenticate and try again.")
         return _challenge(registry, 'Basic realm="sim"')
     return None if action in switches.rights.get(switches.basic[0], _ALL) else error(403, "DENIED", "requested access to the resource is denied")
 
@@ -77,6 +79,15 @@ def give_token(registry: SimulatedRegistry, asked: Asked) -> Answer:
     name = secrets.token_hex(8)
     registry.tokens[name] = Token(user, grants, time.monotonic() + switches.token_life)
     return value({switches.token_name: name, "expires_in": switches.token_life})
+
+
+def exchange(registry: SimulatedRegistry, asked: Asked) -> Answer:
+    """A refresh token for the token of a cloud's identity."""
+    form = {name: texts[0] for name, texts in parse_qs(asked.body.decode()).items()}
+    wanted = {"grant_type": "access_token", "service": registry.name or registry.host, "access_token": registry.switches.aad_token}
+    if asked.method != "POST" or {name: form.get(name) for name in wanted} != wanted:
+        return error(401, "UNAUTHORIZED", "authentication required")
+    return value({"refresh_token": registry.switches.refresh_token})
 
 
 def _user(registry: SimulatedRegistry, asked: Asked, form: dict[str, list[str]]) -> str | None:

@@ -149,12 +149,12 @@ PROFILES = {
         login=_basic("_json_key"),
     ),
     "acr": Profile(
-        host="acme.azurecr.io",
+        host="acmecharts.azurecr.io",
         path="charts",
         blobs="weu1.blob.core.windows.net",
         switches=_with_token(
             "00000000-0000-0000-0000-000000000000",
-            "https://acme.azurecr.io/oauth2/token",
+            "https://acmecharts.azurecr.io/oauth2/token",
             token_name="access_token",
             refresh_token=CANARY,
             blob_store="https://weu1.blob.core.windows.net",

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from tests.simulators.registry.answers import Answer, error, html
 from tests.simulators.registry.content import Content
-from tests.simulators.registry.login import give_token, refusal
+from tests.simulators.registry.login import exchange, give_token, refusal
 from tests.simulators.registry.state import MANIFEST, Asked, SimulatedRegistry
 from tests.simulators.registry.switches import Switches
 from tests.support.servers import serving
@@ -109,6 +109,8 @@ class RegistrySite:
         if self.registry.refused < switches.too_many:
             self.registry.refused += 1
             return error(429, "TOOMANYREQUESTS", "too many requests", {"Retry-After": "1"})
+        if asked.path == "/oauth2/exchange" and switches.aad_token:
+            return exchange(self.registry, asked)
         if asked.path == "/token" or (switches.realm and asked.path == urlsplit(switches.realm).path):
             return give_token(self.registry, asked)
         if (refused := refusal(self.registry, asked)) is not None:

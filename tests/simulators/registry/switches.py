@@ -46,10 +46,12 @@ class Quirks:
     mount: bool = True
     # Who may
     basic: tuple[str, str] | None = None
+    ended_says_403: bool = False  # whoever shows another password
     bearer: tuple[str, str] | None = None  # user and password that the token endpoint wants; ("", "") takes anyone
     anonymous_pull: bool = False
     rights: dict[str, tuple[str, ...]] = field(default_factory=dict)  # by user; without an entry, all
     refresh_token: str = ""  # what the token endpoint takes by POST instead of a password
+    aad_token: str = ""  # what is exchanged for the refresh token
     token_methods: tuple[str, ...] = ("GET", "POST")
     token_name: str = "token"
     first_scope_only: bool = False
@@ -124,10 +126,12 @@ SOURCES = {
     "upload_elsewhere": "Artifact Registry: /artifacts-uploads/...",
     "mount": "distribution-spec 1.1 Mounting a blob: 202 means upload it",
     "basic": "ECR: AuthorizationData; distribution htpasswd; zot",
+    "ended_says_403": "ECR: denied: Your authorization token has expired. Reauthenticate and try again.",
     "bearer": "distribution docs/content/spec/auth/token.md",
     "anonymous_pull": "GHCR, Docker Hub, Quay: public packages take a token without credentials",
     "rights": "distribution-spec 1.1 Error codes: DENIED",
     "refresh_token": "distribution docs/content/spec/auth/oauth.md; ACR: Azure/acr docs/AAD-OAuth.md",
+    "aad_token": "ACR: Azure/acr docs/AAD-OAuth.md, POST /oauth2/exchange",
     "token_methods": "GHCR: POST is refused",
     "token_name": "distribution token.md: token or access_token; ACR sends access_token",
     "first_scope_only": "google/go-containerregistry transport/bearer.go",

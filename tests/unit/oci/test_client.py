@@ -6,9 +6,11 @@ import hashlib
 import json
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from tests.simulators.registry import INDEX, MANIFEST, SimulatedRegistry, Switches, simulated
 from tests.simulators.registry.state import Token
@@ -20,7 +22,7 @@ from verifier.model.evidence import Kind
 from verifier.net.deadline import Deadline
 from verifier.oci.authorization import _related
 from verifier.oci.challenge import choose, parse_challenges
-from verifier.oci.credentials import Basic, IdentityToken, RegistryToken
+from verifier.oci.credentials import Basic, Credential, IdentityToken, RegistryToken
 from verifier.oci.manifest import Index, Manifest, read_manifest, write_referrer
 from verifier.oci.referrers import fallback_tag
 from verifier.oci.repository import Repository
@@ -191,6 +193,79 @@ def test_bearer_with_identity_and_registry_tokens() -> None:
         registry.tokens["good-token"] = Token("me", {"acme/web": {"pull"}}, time.monotonic() + 60)
         assert repository(registry.host, credential=RegistryToken("good-token")).resolve("1")
         assert fails(lambda: repository(registry.host, credential=RegistryToken("bad")).resolve("1")).code.name == "unauthorized"
+
+
+def test_a_token_that_has_ended_is_replaced_before_it_is_shown() -> None:
+    with simulated(Switches(bearer=("me", "secret"), token_life=11)) as registry:  # shown for one second: ten are kept back
+        registry.put("acme/web", image(), "1")
+        target = repository(registry.host, credential=Basic("me", "secret"))
+        target.resolve("1")
+        time.sleep(1.1)
+        asked = len(registry.requests)
+        target.resolve("1")
+        assert [path.partition("?")[0] for path in registry.paths()[asked:]] == ["/token", "/v2/acme/web/manifests/1"]
+
+
+def test_a_token_that_is_forgotten_by_the_registry_is_asked_for_again() -> None:
+    with simulated(Switches(bearer=("me", "secret"))) as registry:
+        registry.put("acme/web", image(), "1")
+        target = repository(registry.host, credential=Basic("me", "secret"))
+        target.resolve("1")
+        registry.tokens.clear()
+        assert target.resolve("1")
+        registry.tokens.clear()
+        registry.switches.bearer = ("me", "changed")
+        assert fails(lambda: target.resolve("1")).code.name == "unauthorized"
+
+
+def test_a_token_server_that_fails_when_a_token_has_ended() -> None:
+    with simulated(Switches(bearer=("me", "secret"), token_life=11)) as registry:
+        registry.put("acme/web", image(), "1")
+        target = repository(registry.host, credential=Basic("me", "secret"))
+        target.resolve("1")
+        time.sleep(1.1)
+        registry.switches.status = {"/token": 503}
+        assert fails(lambda: target.resolve("1")).code.name == "registry-error"
+
+
+class Rotating:
+    """A keychain whose credential is another one after it was refreshed, once."""
+
+    def __init__(self, *passwords: str) -> None:
+        self.passwords = list(passwords)
+        self.refreshed = 0
+
+    def candidates(self, registry: str, repository: str) -> Iterator[Credential]:
+        yield Basic("me", self.passwords[0])
+
+    def identity(self, registry: str, repository: str) -> str:
+        return ""
+
+    def refresh(self, registry: str, repository: str) -> bool:
+        self.refreshed += 1
+        return len(self.passwords) > 1 and bool(self.passwords.pop(0))
+
+
+@pytest.mark.parametrize("ended_says_403", [False, True])
+def test_a_password_that_has_ended_is_got_anew(ended_says_403: bool) -> None:
+    with simulated(Switches(basic=("me", "one"), ended_says_403=ended_says_403)) as registry:
+        registry.put("acme/web", image(), "1")
+        keychain = Rotating("one", "two")
+        target = replace(repository(registry.host), session=connect().session.under(keychain))
+        assert target.resolve("1")
+        registry.switches.basic = ("me", "two")
+        assert target.resolve("1")
+        assert keychain.refreshed == 1
+        registry.switches.basic = ("me", "three")
+        assert fails(lambda: target.resolve("1")).code.name == ("forbidden" if ended_says_403 else "unauthorized")
+
+
+def test_each_scope_is_a_parameter_of_its_own() -> None:
+    with simulated(Switches(bearer=("me", "secret"))) as registry:
+        digest = parse_digest(registry.put_blob(b"shared"))
+        assert repository(registry.host, credential=Basic("me", "secret")).mount_blob(digest, "acme/other")
+        (asked,) = (path for path in registry.paths() if path.startswith("/token"))
+        assert asked.endswith("scope=repository%3Aacme%2Fweb%3Apull%2Cpush&scope=repository%3Aacme%2Fother%3Apull")
 
 
 def test_bearer_for_nobody() -> None:

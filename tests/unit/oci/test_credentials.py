@@ -5,13 +5,17 @@ from __future__ import annotations
 import base64
 import json
 import stat
+import time
 from pathlib import Path
 
 import pytest
 
 from tests.support.cli import CANARY
+from verifier.cli.options import job_credentials
 from verifier.model.errors import MisuseError
-from verifier.oci.credentials import Basic, Credentials, IdentityToken, RegistryToken, forget, store
+from verifier.oci.auth_file import forget, store
+from verifier.oci.credentials import Basic, IdentityToken, RegistryToken
+from verifier.oci.keychain import Credentials
 from verifier.settings import credential_files, key_password, load_settings
 
 
@@ -87,6 +91,72 @@ def test_helpers(tmp_path: Path) -> None:
     hub = config(tmp_path / "h", credsStore="good")
     assert user([hub], "docker.io", environment=environment) is not None
     assert user([config(tmp_path / "d", credsStore="blank")], "a.test", environment=environment) is None
+
+
+def test_a_helper_is_asked_again_when_the_registry_refuses_what_it_said_a_while_ago(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    helper(tmp_path / "bin", "count", f'echo x >> {tmp_path}/asked; printf \'{{"Username":"u%s","Secret":"x"}}\' $(wc -l < {tmp_path}/asked)')
+    environment = {"PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin"}
+    credentials = Credentials([config(tmp_path / "c", credsStore="count")], environment=environment)
+    assert [credentials.find("a.test", "x") for _ in range(3)] == [Basic("u1", "x")] * 3
+    assert not credentials.refresh("a.test", "x"), "what it said just now"
+    later = time.monotonic() + 60
+    monkeypatch.setattr("verifier.oci.keychain.time.monotonic", lambda: later)
+    assert credentials.refresh("a.test", "x")
+    assert credentials.find("a.test", "x") == Basic("u2", "x")
+
+
+def test_a_file_is_read_again_when_it_has_changed(tmp_path: Path) -> None:
+    path = config(tmp_path / "c", auths={"a.test": auth("one")})
+    credentials = Credentials([path])
+    assert credentials.find("a.test", "x") == Basic("one", CANARY)
+    config(tmp_path / "new", auths={"a.test": auth("another")}).replace(path)
+    assert credentials.find("a.test", "x") == Basic("another", CANARY)
+    path.unlink()
+    assert credentials.find("a.test", "x") is None
+    path.mkdir()
+    assert credentials.find("a.test", "x") is None
+
+
+def test_a_configuration_in_the_environment_comes_before_files(tmp_path: Path) -> None:
+    path = config(tmp_path / "c", auths={"a.test": auth("file"), "b.test": auth("file")})
+    text = json.dumps({"auths": {"a.test": auth("environment")}, "credsStore": "never-run"})
+    assert user([path], "a.test", environment={"DOCKER_AUTH_CONFIG": text}) == "environment"
+    assert user([path], "b.test", environment={"DOCKER_AUTH_CONFIG": text}) == "file"
+    for broken in ("{", '{"auths": 5}', "[]"):
+        with pytest.raises(MisuseError) as caught:
+            user([path], "a.test", environment={"DOCKER_AUTH_CONFIG": broken})
+        assert (caught.value.code.name, caught.value.where) == ("config-invalid", "DOCKER_AUTH_CONFIG")
+
+
+GITLAB = {"GITLAB_CI": "true", "CI_REGISTRY": "Registry.GitLab.com", "CI_JOB_TOKEN": CANARY}
+
+
+@pytest.mark.parametrize(
+    "environment, host, expected",
+    [
+        ({"GITHUB_ACTIONS": "true", "GITHUB_TOKEN": CANARY, "GITHUB_ACTOR": "ann"}, "ghcr.io", "ann"),
+        ({"GITHUB_ACTIONS": "true", "GITHUB_TOKEN": CANARY}, "ghcr.io", "x-access-token"),
+        ({"GITHUB_TOKEN": CANARY}, "ghcr.io", None),
+        ({"GITHUB_ACTIONS": "true"}, "ghcr.io", None),
+        (GITLAB, "registry.gitlab.com", "gitlab-ci-token"),
+        ({**GITLAB, "CI_REGISTRY_USER": "deploy", "CI_REGISTRY_PASSWORD": CANARY}, "registry.gitlab.com", "deploy"),
+        ({**GITLAB, "CI_JOB_TOKEN": ""}, "registry.gitlab.com", None),
+        ({**GITLAB, "GITLAB_CI": ""}, "registry.gitlab.com", None),
+    ],
+)
+def test_the_jobs_own_token_goes_to_its_registry_only(environment: dict[str, str], host: str, expected: str | None) -> None:
+    credentials = Credentials(jobs=job_credentials(environment))
+    found = credentials.find(host, "acme/web")
+    assert (found.username if isinstance(found, Basic) else None) == expected
+    for other in ("docker.io", f"{host}.evil.test", f"evil.{host}"):
+        assert credentials.find(other, "acme/web") is None
+
+
+def test_what_is_logged_in_comes_before_the_jobs_token(tmp_path: Path) -> None:
+    path = config(tmp_path / "c", auths={"ghcr.io": auth("file")})
+    jobs = {"ghcr.io": Basic("job", "x")}
+    names = [item.username for item in Credentials([path], jobs=jobs).candidates("ghcr.io", "a/b") if isinstance(item, Basic)]
+    assert names == ["file", "job"]
 
 
 @pytest.mark.parametrize(

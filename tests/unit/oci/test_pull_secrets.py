@@ -15,7 +15,8 @@ from verifier.model.digest import sha256
 from verifier.model.errors import InconclusiveError
 from verifier.model.reference import parse_oci
 from verifier.net.deadline import Deadline
-from verifier.oci.credentials import Basic, Credentials, Keychain
+from verifier.oci.credentials import Basic, Keychain
+from verifier.oci.keychain import Credentials
 from verifier.oci.pull_secrets import PullSecrets, ScopedKeychain
 
 OWN = Credentials(given=("reg.test", Basic("own", "x")))
@@ -108,7 +109,7 @@ def test_whose_credentials_are_shown() -> None:
     nothing = ScopedKeychain(PullSecrets(), OWN, lambda *_: False)
     assert [item.username for item in shared.candidates("reg.test", "x") if isinstance(item, Basic)] == ["tenant", "own"]
     assert [item.username for item in apart.candidates("reg.test", "x") if isinstance(item, Basic)] == ["tenant"]
-    assert nothing.candidates("reg.test", "x") == ()
+    assert not list(nothing.candidates("reg.test", "x"))
 
 
 def test_an_identity_is_what_is_shown() -> None:
@@ -124,7 +125,7 @@ def test_an_identity_is_what_is_shown() -> None:
 
 def test_no_secret_in_an_identity() -> None:
     keychain = ScopedKeychain(PullSecrets([secret("s", {"reg.test": auth("me", "hunter2")})]), OWN, lambda *_: False)
-    assert "hunter2" not in keychain.identity("reg.test", "x") + repr(keychain.candidates("reg.test", "x"))
+    assert "hunter2" not in keychain.identity("reg.test", "x") + repr(list(keychain.candidates("reg.test", "x")))
 
 
 def read(keychain: Keychain, host: str) -> int:

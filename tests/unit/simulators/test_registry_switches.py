@@ -64,6 +64,9 @@ class Talk:
         authorization = {} if form else {"Authorization": ME}
         return self("GET", f"/token?{query}", **authorization) if method == "GET" else self("POST", "/token", query.encode(), **authorization)
 
+    def exchange(self, token: str) -> bytes:
+        return self("POST", "/oauth2/exchange", f"grant_type=access_token&service={self.registry.host}&access_token={token}".encode()).body
+
     def with_token(self, scope: str, path: str = "manifests/1") -> Said:
         found = self.token(scope=scope).value
         return self.get(path, Authorization=f"Bearer {found.get('token')}")
@@ -102,10 +105,12 @@ SEEN: dict[str, tuple[dict[str, Any], Any, Callable[[Talk], Any], Any]] = {
     "upload_elsewhere": ({}, "uploads-here", lambda ask: ask("POST", "blobs/uploads/").headers["location"].startswith("/uploads-here/"), True),
     "mount": ({}, False, lambda ask: ask("POST", f"blobs/uploads/?mount={ask.blob}&from=x").status, 202),
     "basic": ({}, ("me", "secret"), lambda ask: [ask.get("/v2/").status, ask.get("/v2/", Authorization=ME).status], [401, 200]),
+    "ended_says_403": ({"basic": ("me", "new")}, True, lambda ask: ask.get("/v2/", Authorization=ME).status, 403),
     "bearer": ({}, ("me", "secret"), lambda ask: ask.get("manifests/1").headers.get("www-authenticate", "").startswith("Bearer "), True),
     "anonymous_pull": (BEARER, True, lambda ask: ask.get("/token?scope=repository:a:pull").status, 200),
     "rights": (BEARER, {"me": ("push",)}, lambda ask: ask.with_token(f"repository:{NAME}:pull").headers.get("www-authenticate", "")[-20:], '"insufficient_scope"'[-20:]),
     "refresh_token": (BEARER, "fresh", lambda ask: ask.token("POST", refresh_token="fresh").status, 200),
+    "aad_token": ({"refresh_token": "fresh"}, "aad", lambda ask: ask.exchange("aad"), b'{"refresh_token": "fresh"}'),
     "token_methods": (BEARER, ("GET",), lambda ask: ask.token("POST", refresh_token="secret").status, 405),
     "token_name": (BEARER, "access_token", lambda ask: "access_token" in ask.token().value, True),
     "first_scope_only": (BEARER, True, lambda ask: ask.with_token(f"repository:other:pull repository:{NAME}:pull").status, 401),
