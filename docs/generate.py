@@ -1,4 +1,4 @@
-"""Write the generated pages: codes.md, policy-reference.md, admission-kinds.md and the schemas. With --check, say which are stale."""
+"""Write the generated pages: codes.md, troubleshooting.md, policy-reference.md, admission-kinds.md and the schemas. With --check, say which are stale."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from verifier.model.codes import ALL, Family
+from verifier.model.mistakes import MISTAKES
 from verifier.operations.webhooks import registrations
 from verifier.policy.expression import VOCABULARY, Scope
 from verifier.policy.schema import objects, policy_schema
@@ -36,6 +37,34 @@ def codes_page() -> str:
         for code in ALL.values():
             if code.family is family:
                 lines += [f"## {code.name}", "", code.advice, ""]
+    return "\n".join(lines)
+
+
+def troubleshooting_page() -> str:
+    """A heading for each mistake that everybody makes once."""
+    lines = [
+        "# Troubleshooting",
+        "",
+        "What goes wrong with registries, how it looks, and what to do. The advice is what verifier prints itself;",
+        "`verifier registry check HOST/PATH/NAME` says what a registry can do and who you are there, and `--debug` shows each request.",
+        "Everything else is in [codes](codes.md). This page is generated from `verifier/model/mistakes.py`.",
+        "",
+    ]
+    for mistake in MISTAKES:
+        names = ", ".join(f"`{code.name}`" for code in mistake.codes)
+        where, words = mistake.example
+        lines += [
+            f"## {mistake.title}",
+            "",
+            "```",
+            f"verifier: {where}: {words} [{mistake.codes[0].name}]",
+            "```",
+            "",
+            mistake.why,
+            "",
+            f"**Next:** {mistake.advice} ({names})",
+            "",
+        ]
     return "\n".join(lines)
 
 
@@ -111,6 +140,7 @@ def pages() -> dict[str, str]:
     """File name -> content."""
     return {
         "codes.md": codes_page(),
+        "troubleshooting.md": troubleshooting_page(),
         "policy-reference.md": reference_page(),
         "admission-kinds.md": kinds_page(),
         "../verifier/deploy/helm-verifier/files/webhooks.json": json.dumps(registrations(), indent=1) + "\n",

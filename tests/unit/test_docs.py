@@ -60,6 +60,7 @@ def test_every_option_that_docs_name_exists() -> None:
             ("serve",),
             ("registry", "serve"),
             ("registry", "login"),
+            ("registry", "check"),
             ("keys", "generate"),
             ("keys", "show"),
             ("keys", "uses"),

@@ -45,7 +45,7 @@ _COMMANDS = {
     "trust": ("verifier.cli.roots", "trust", "Show sigstore's trusted roots, and refresh them."),
     "keys": ("verifier.cli.keys", "keys", "Make a key pair, say what a trust file holds, list what a key signed."),
     "helm": ("verifier.cli.helm", "helm", "Helm's plugin and getter, and Helm's commands on verified bytes."),
-    "registry": ("verifier.cli.registry", "registry", "Serve the embedded registry; log in."),
+    "registry": ("verifier.cli.registry", "registry", "Serve the embedded registry; log in; say what a registry can do."),
     "serve": ("verifier.cli.serve", "serve", "Serve decisions over HTTP, and to the Kubernetes API server."),
     "scan": ("verifier.cli.scan", "scan_cluster", "Say of everything that is installed in a cluster whether the policy would let it in."),
     "admission": ("verifier.cli.admission", "admission", "Register the admission webhook; list the kinds that it reads."),
@@ -125,10 +125,11 @@ def execute(arguments: list[str]) -> int:
 
 def report_error(error: VerifierError) -> int:
     """One line for the error, one for what to do; returns the family's exit code."""
+    from verifier.model.mistakes import advise
     from verifier.report.text import safe
 
     click.echo(f"verifier: {safe(str(error))}", err=True)
-    click.echo(f"  next    {error.code.advice}", err=True)
+    click.echo(f"  next    {advise(error.code, error.where, error.reason)}", err=True)
     return _EXIT[error.code.family]
 
 

@@ -20,6 +20,7 @@ from verifier.model.reference import AnyReference, canonical_host, parse, parse_
 from verifier.net.egress import Egress
 from verifier.net.proxy import read_proxies
 from verifier.net.transport import HttpTransport, Observer, TlsSettings
+from verifier.net.web import WebClient
 from verifier.oci.cloud import CloudLogins
 from verifier.oci.credentials import Basic
 from verifier.oci.keychain import Credentials
@@ -69,11 +70,12 @@ class Network(Struct, frozen=True, kw_only=True):
         egress = Egress(allow_private=True, proxies=read_proxies(os.environ))
         transport = HttpTransport(egress=egress, tls=tls, observe=observe)
         files = credential_files(os.environ, self.registry_config or settings.registry_config)
-        clouds = CloudLogins(os.environ, egress=egress, tls=tls)
+        clouds = CloudLogins(os.environ, lambda: WebClient(egress=egress, tls=tls, observe=observe))
         credentials = Credentials(files, given=given, environment=os.environ, jobs=job_credentials(os.environ), clouds=clouds)
         plain_http = self.plain_http or settings.plain_http
         loopback_tls = bool(tls.ca_file or tls.cert_file or self.insecure_skip_tls_verify) and not plain_http
-        session = Session(transport, credentials, SessionSettings(egress=egress, tls=tls, plain_http=plain_http, loopback_tls=loopback_tls))
+        about = SessionSettings(egress=egress, tls=tls, plain_http=plain_http, loopback_tls=loopback_tls, observe=observe)
+        session = Session(transport, credentials, about)
         return Connections(session)
 
 

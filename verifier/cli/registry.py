@@ -1,4 +1,4 @@
-"""`verifier registry serve`, `login` and `logout`."""
+"""`verifier registry serve`, `check`, `login` and `logout`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LOGIN_SECONDS = 30.0
 
 @click.group()
 def registry() -> None:
-    """Serve the embedded registry; log in to registries."""
+    """Serve the embedded registry; log in to registries, and look at what they can do."""
 
 
 @registry.command()
@@ -85,6 +85,22 @@ def logout(host: str, registry_config: str | None) -> None:
         return
     echo(f"forgotten  {name}")
     echo(f"in         {dropped.where}")
+
+
+@registry.command()
+@click.argument("target", metavar="HOST[/PATH/NAME]")
+@click.option("--write", is_flag=True, help="Also try what only writing shows: moving a tag, attaching, deleting. What is written is deleted again.")
+@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@network_options
+def check(target: str, write: bool, output: str, network: Network) -> int:
+    """Say what a registry can do and who you are there: the way to it, TLS, clock, login, pull, push, referrers.
+
+    With --write also whether tags can be moved, whether what is attached is listed, and whether it can be deleted. Exit 0: all is well or noted,
+    1: something is wrong, 3: something could not be told.
+    """
+    from verifier.cli.check import report_check
+
+    return report_check(target, write, output, network)
 
 
 def _config_path(given: str | None) -> Path:

@@ -270,7 +270,7 @@ def _read(raw: urllib3.BaseHTTPResponse, deadline: Deadline, limit: int, request
 
 
 @lru_cache(maxsize=16)
-def _shared_context(tls: TlsSettings, stamps: tuple[tuple[int, int], ...]) -> ssl.SSLContext:
+def _shared_context(tls: TlsSettings, _: tuple[tuple[int, int], ...]) -> ssl.SSLContext:
     """One for the registry and its token server, since each costs as much as several requests; another one when a file has changed."""
     return tls_context(tls)
 

@@ -15,7 +15,7 @@ from verifier.model.errors import InconclusiveError
 from verifier.net.deadline import Deadline
 from verifier.net.egress import Egress
 from verifier.net.proxy import Proxy
-from verifier.net.transport import LazyTls, Response, TlsSettings
+from verifier.net.transport import LazyTls, Observer, Response, TlsSettings, masked
 from verifier.net.watchdog import GUARDED_POOLS, WATCHDOG
 
 if TYPE_CHECKING:
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 class WebClient:
     """Sends form posts and queries to token servers."""
 
-    def __init__(self, *, egress: Egress, tls: TlsSettings) -> None:
+    def __init__(self, *, egress: Egress, tls: TlsSettings, observe: Observer | None = None) -> None:
+        self._observe = observe
         self._egress = egress
         self._tls = tls
         self._lazy = LazyTls(tls)
@@ -39,6 +40,19 @@ class WebClient:
         return self._send("POST", url, deadline, data=dict(form))
 
     def _send(self, method: str, url: str, deadline: Deadline, **arguments: Any) -> Response:
+        try:
+            response = self._exchange(method, url, deadline, **arguments)
+        except InconclusiveError as error:
+            self._note(f"{method} {url} -> {error}")
+            raise
+        self._note(f"{method} {url} -> {response.status} ({len(response.body)} bytes)")
+        return response
+
+    def _note(self, line: str) -> None:
+        if self._observe is not None:
+            self._observe(masked(line))
+
+    def _exchange(self, method: str, url: str, deadline: Deadline, **arguments: Any) -> Response:
         import requests
 
         split = urlsplit(url)

@@ -43,8 +43,8 @@ class AuthFile:
         self._stamp: _Stamp | None = None
         self._helped: dict[tuple[str, str], tuple[Credential | None, float]] = {}
 
-    def find(self, registry: str, repository: str) -> Credential | None:
-        """The credential, or None; raises MisuseError `config-invalid` on a file or helper that is broken."""
+    def find(self, registry: str, repository: str) -> tuple[str, Credential] | None:
+        """The credential and where it stands, or None; raises MisuseError `config-invalid` on a file or helper that is broken."""
         with self._lock:
             config = self._current()
             for key in _keys(registry, repository):  # 1
@@ -73,12 +73,13 @@ class AuthFile:
             self._config, self._stamp = read_config(self.path), stamp
         return self._config
 
-    def _look_up(self, config: dict[str, Any], key: str) -> Credential | None:
+    def _look_up(self, config: dict[str, Any], key: str) -> tuple[str, Credential] | None:
         helper = _helper(config, key, str(self.path))
-        if helper is not None and (found := self._ask(helper, key)) is not None:
-            return found
+        if helper is not None and (helped := self._ask(helper, key)) is not None:
+            return f"docker-credential-{helper}, as {self.path} says", helped
         entry = _mapping(config, "auths", str(self.path)).get(key)
-        return read_entry(entry, f"{self.path}: auths[{key!r}]") if isinstance(entry, dict) else None
+        found = read_entry(entry, f"{self.path}: auths[{key!r}]") if isinstance(entry, dict) else None
+        return (str(self.path), found) if found is not None else None
 
     def _ask(self, helper: str, key: str) -> Credential | None:
         if (helper, key) not in self._helped:

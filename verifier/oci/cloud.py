@@ -15,8 +15,6 @@ from collections.abc import Callable, Mapping
 from msgspec import Struct
 
 from verifier.model.errors import InconclusiveError
-from verifier.net.egress import Egress
-from verifier.net.transport import TlsSettings
 from verifier.net.web import WebClient
 from verifier.oci.clouds import aws, azure, google
 from verifier.oci.clouds.lease import Asking, Lease
@@ -45,8 +43,8 @@ class _Kept(Struct, frozen=True):
 class CloudLogins:
     """Safe to share between threads."""
 
-    def __init__(self, environment: Mapping[str, str], *, egress: Egress, tls: TlsSettings, clouds: tuple[Cloud, ...] = CLOUDS) -> None:
-        self._asking = Asking(environment, lambda: WebClient(egress=egress, tls=tls))
+    def __init__(self, environment: Mapping[str, str], web: Callable[[], WebClient], clouds: tuple[Cloud, ...] = CLOUDS) -> None:
+        self._asking = Asking(environment, web)
         self._clouds = clouds
         self._lock = threading.Lock()
         self._locks: dict[str, threading.Lock] = {}

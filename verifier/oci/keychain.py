@@ -46,15 +46,19 @@ class Credentials:
 
     def candidates(self, registry: str, repository: str) -> Iterator[Credential]:
         """1 alone where it is given; else 2 or 3, then 4 and 5. Raises VerifierError."""
+        return (credential for _, credential in self.sources(registry, repository))
+
+    def sources(self, registry: str, repository: str) -> Iterator[tuple[str, Credential]]:
+        """The candidates, each with where it comes from, for people."""
         if self._given is not None and self._given[0] == registry:
-            yield self._given[1]
+            yield "what was given for this host", self._given[1]
             return
         if (written := self._written(registry, repository)) is not None:
             yield written
         if registry in self._jobs:
-            yield self._jobs[registry]
+            yield "the CI job's own token", self._jobs[registry]
         if self._clouds is not None and (leased := self._clouds.find(registry)) is not None:
-            yield leased
+            yield "this machine's identity in the cloud", leased
 
     def identity(self, registry: str, repository: str) -> str:
         """There is one identity in these files for each repository, so that it needs no name."""
@@ -67,9 +71,9 @@ class Credentials:
         leased = self._clouds is not None and self._clouds.forget(registry, before)
         return any(forgotten) or leased
 
-    def _written(self, registry: str, repository: str) -> Credential | None:
+    def _written(self, registry: str, repository: str) -> tuple[str, Credential] | None:
         if text := self._environment.get("DOCKER_AUTH_CONFIG"):
             found = entries_credential(text, "DOCKER_AUTH_CONFIG", registry, repository)
             if found is not None:
-                return found
-        return next((found for file in self._files if (found := file.find(registry, repository)) is not None), None)
+                return "DOCKER_AUTH_CONFIG", found
+        return next((known for file in self._files if (known := file.find(registry, repository)) is not None), None)

@@ -42,6 +42,16 @@ def list_referrers(repository: Repository, digest: Digest) -> Referrers:
         return Referrers(descriptors=(), kind=Kind.REFERRER, gaps=(gap,))
 
 
+def offers_referrers(response: Response) -> bool | None:
+    """What an answer of the API says about it; None is no such repository, which says nothing. Raises InconclusiveError for any other trouble."""
+    if response.status == 404 and registry_error(response)[0] == "NAME_UNKNOWN":
+        return None
+    supported = response.status == 200 and response.media_type == INDEX
+    if not supported and response.status != 200 and response.status not in _UNSUPPORTED:
+        raise refusal(response, "referrers")
+    return supported
+
+
 def fallback_tag(digest: Digest) -> str:
     """`<algorithm, at most 32>-<encoded, at most 64>`: a legal tag also for sha512."""
     return f"{digest.algorithm[:32]}-{digest.hex[:64]}"
@@ -75,13 +85,11 @@ def _with(listed: Sequence[Descriptor], attached: Sequence[Descriptor]) -> tuple
 def _by_api(repository: Repository, digest: Digest) -> Referrers | None:
     """The API's list; None when the registry does not offer it."""
     response = repository.send(Request(method="GET", url=repository.url(f"referrers/{digest}"), headers={"Accept": INDEX}), limits.MANIFEST_BYTES)
-    if response.status == 404 and registry_error(response)[0] == "NAME_UNKNOWN":
-        return Referrers(descriptors=(), kind=Kind.REFERRER)  # no such repository: says nothing about the API
-    supported = response.status == 200 and response.media_type == INDEX
-    if not supported and response.status != 200 and response.status not in _UNSUPPORTED:
-        raise refusal(response, "referrers")
-    repository.session.referrers_api.learn(repository.registry, supported)
-    if not supported:
+    offered = offers_referrers(response)
+    if offered is None:
+        return Referrers(descriptors=(), kind=Kind.REFERRER)
+    repository.session.referrers_api.learn(repository.registry, offered)
+    if not offered:
         return None
     found = list(_read_index(response, repository))
     gap: tuple[Gap, ...] = ()

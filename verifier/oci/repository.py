@@ -136,6 +136,11 @@ class Repository(Struct, frozen=True):
         self._finish_upload(location, data, digest)
         return digest
 
+    def begin_and_abandon_upload(self) -> None:
+        """Show that something may be pushed, and leave nothing; raises InconclusiveError."""
+        location = self._start_upload()
+        self.send(Request(method="DELETE", url=location), limits.ERROR_BYTES)  # one that is not given up ends by itself
+
     def push_blob_in_chunks(self, data: bytes, chunk: int) -> Digest:
         """Upload in chunks of `chunk` bytes, whatever is there."""
         digest = sha256(data)

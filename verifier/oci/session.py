@@ -26,8 +26,8 @@ from verifier.model import codes, limits
 from verifier.model.errors import FailedError, InconclusiveError
 from verifier.model.reference import DOCKER_HUB
 from verifier.net.deadline import Deadline
-from verifier.net.egress import Egress
-from verifier.net.transport import Request, Response, TlsSettings, Transport, origin_of
+from verifier.net.egress import Egress, Route
+from verifier.net.transport import Observer, Request, Response, TlsSettings, Transport, origin_of
 from verifier.oci.credentials import Credential, Keychain
 
 if TYPE_CHECKING:
@@ -43,12 +43,19 @@ _Key = tuple[str, str, str]  # origin, repository, identity
 
 
 class SessionSettings(Struct, frozen=True, kw_only=True):
-    """`plain_http`: hosts that are spoken to without TLS beside loopback ones; `loopback_tls`: loopback speaks TLS too."""
+    """`plain_http`: hosts that are spoken to without TLS beside loopback ones; `loopback_tls`: loopback speaks TLS too; `observe` hears of token calls."""
 
     egress: Egress
     tls: TlsSettings = field(default_factory=TlsSettings)
     plain_http: bool = False
     loopback_tls: bool = False
+    observe: Observer | None = None
+
+
+class Answered(Struct, frozen=True):
+    """A registry asked who we are; None: nobody in particular."""
+
+    credential: Credential | None
 
 
 class _Known(Struct, frozen=True):
@@ -141,10 +148,22 @@ class Session:
             return response
         return self._answer_challenge(_Asked(key, registry, request, deadline, limit), challenge) or response
 
-    def has_answered(self, registry: str, repository: str) -> bool:
-        """Whether a challenge of this registry was met for this repository."""
+    def answered_as(self, registry: str, repository: str) -> Answered | None:
+        """As whom a challenge of this registry was met for this repository; None where it did not ask."""
+        key = (origin_of(self.base(registry)), repository, self.credentials.identity(registry, repository))
         with self._memory.lock:
-            return (origin_of(self.base(registry)), repository, self.credentials.identity(registry, repository)) in self._memory.answers
+            known = self._memory.answers.get(key)
+        return Answered(known.credential) if known is not None else None
+
+    def route(self, registry: str) -> Route:
+        """The way to a registry; raises InconclusiveError."""
+        split = urlsplit(self.base(registry))
+        return self._settings.egress.route(split.scheme, split.hostname or "", split.port or (443 if split.scheme == "https" else 80))
+
+    @property
+    def tls(self) -> TlsSettings:
+        """What certificates are believed."""
+        return self._settings.tls
 
     def _known(self, key: _Key, url: str, deadline: Deadline) -> _Known | None:
         """What was answered here before; a token that has ended is replaced without asking the registry to refuse it first."""
@@ -230,7 +249,7 @@ class Session:
 
         with self._memory.lock:
             if self._memory.authorizer is None:
-                self._memory.authorizer = Authorizer(WebClient(egress=self._settings.egress, tls=self._settings.tls))
+                self._memory.authorizer = Authorizer(WebClient(egress=self._settings.egress, tls=self._settings.tls, observe=self._settings.observe))
             return self._memory.authorizer
 
     def _follow(self, request: Request, deadline: Deadline, limit: int) -> Response:

@@ -35,7 +35,7 @@ def try_login(host: str, session: Session, deadline: Deadline) -> bool:
     response = session.send(host, "", root, deadline, limits.ERROR_BYTES)
     if response.status != 200:
         raise refusal(response, f"logging in to {host}")
-    return session.has_answered(host, "")
+    return session.answered_as(host, "") is not None
 
 
 def keep(host: str, credential: Basic, path: Path, environment: Mapping[str, str]) -> Kept:

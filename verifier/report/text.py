@@ -13,6 +13,7 @@ from verifier.model.artifact import OciChart, Subchart
 from verifier.model.claim import Attestation, Claim, Rejection, Signature
 from verifier.model.codes import Code
 from verifier.model.decision import Action, Check, Decision, Outcome, PartState, Result
+from verifier.model.mistakes import advise
 
 _MARKS = {Result.PASSED: "+", Result.FAILED: "-", Result.INCONCLUSIVE: "?", Result.SKIPPED: "."}
 _COLOURS = {Outcome.ALLOWED: "32", Outcome.DENIED: "31", Outcome.INCONCLUSIVE: "33"}
@@ -141,6 +142,13 @@ def _code(code: Code | None) -> str:
 def _next_steps(decision: Decision) -> Iterator[str]:
     if decision.allowed:
         return
-    named = [decision.check.code, *(rejection.code for rejection in decision.rejections)]
-    for code in dict.fromkeys(code for code in named if code is not None):
-        yield f"  next    {code.name}: {code.advice}"
+    yield from (f"  next    {line}" for line in next_steps(decision))
+
+
+def next_steps(decision: Decision) -> tuple[str, ...]:
+    """What to do, once for each code: `CODE: advice`."""
+    named = [(decision.check.code, str(decision.request.reference), decision.check.reason)]
+    named += [(rejection.code, "", rejection.reason) for rejection in decision.rejections]
+    named += [(gap.code, gap.where, gap.reason) for gap in decision.gaps]
+    found = {code: advise(code, where, reason) for code, where, reason in reversed(named) if code is not None}
+    return tuple(f"{code.name}: {found[code]}" for code in dict.fromkeys(code for code, _, _ in named if code is not None))

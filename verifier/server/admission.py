@@ -21,6 +21,7 @@ from verifier.model import codes
 from verifier.model.context import Context
 from verifier.model.decision import Outcome
 from verifier.model.errors import InconclusiveError, VerifierError
+from verifier.model.mistakes import advise
 from verifier.operations.review import Review, read_review
 from verifier.operations.verdict import Finding, Verdict, finding_of
 from verifier.policy.cluster import Admission
@@ -156,8 +157,13 @@ def message(review: Review, verdict: Verdict) -> str:
     lines = [f"verifier: {safe(review.what)[:300]}"]
     wrong = [finding for finding in verdict.findings if finding.outcome is not Outcome.ALLOWED]
     lines += [f"  {_line(finding)}" for finding in wrong]
-    lines += [f"  next: {code.advice}" for code in dict.fromkeys(finding.code for finding in wrong) if code is not None]
+    lines += [f"  next: {advice}" for advice in dict.fromkeys(_advice(finding) for finding in wrong) if advice]
     return "\n".join(lines)[:_MESSAGE]
+
+
+def _advice(finding: Finding) -> str:
+    where = str(finding.decision.request.reference) if finding.decision is not None else ""
+    return advise(finding.code, where, finding.reason) if finding.code is not None else ""
 
 
 def _line(finding: Finding) -> str:

@@ -77,7 +77,7 @@ def build_app(settings: ServerSettings) -> FastAPI:
     egress = Egress(allow_private=False, allowed_hosts=settings.allowed_hosts, proxies=read_proxies(os.environ))
     transport = HttpTransport(egress=egress, tls=settings.tls)
     files = credential_files(os.environ, settings.registry_config or load_settings(os.environ).registry_config)
-    credentials = Credentials(files, environment=os.environ, clouds=CloudLogins(os.environ, egress=egress, tls=settings.tls))
+    credentials = Credentials(files, environment=os.environ, clouds=CloudLogins(os.environ, lambda: WebClient(egress=egress, tls=settings.tls)))
     loopback_tls = bool(settings.tls.ca_file)
     session = Session(transport, credentials, SessionSettings(egress=egress, tls=settings.tls, plain_http=settings.plain_http, loopback_tls=loopback_tls))
     connections = Connections(session, ContentCache(_CACHE_BYTES))

@@ -99,3 +99,11 @@ def test_docker_hub_under_its_old_key_and_a_robot_of_harbor(tmp_path: Path, monk
             assert "nothing to forget" in run("registry", "logout", "other.test", "--registry-config", str(config)).out
             assert "forgotten" in run("registry", "logout", stage.profile.host, "--registry-config", str(config)).out
             assert json.loads(config.read_text())["auths"] == {}
+
+
+def test_debug_shows_token_calls_too(tmp_path: Path) -> None:
+    with simulated(Switches(bearer=("me", CANARY))) as registry:
+        ran = login(registry.host, tmp_path / "c", CANARY, "--debug")
+        assert f"debug: GET http://{registry.host}/token -> 200" in ran.err
+        ran = login(registry.host, tmp_path / "c", "wrong", "--debug")
+        assert f"debug: GET http://{registry.host}/token -> 401" in ran.err

@@ -30,6 +30,7 @@ from verifier.model import codes
 from verifier.model.errors import InconclusiveError
 from verifier.net.egress import Egress
 from verifier.net.transport import TlsSettings
+from verifier.net.web import WebClient
 from verifier.oci.cloud import CLOUDS, Cloud, CloudLogins
 from verifier.oci.clouds.lease import Asking, Lease
 from verifier.oci.credentials import Basic
@@ -39,7 +40,7 @@ ECR = "123456789012.dkr.ecr.eu-central-1.amazonaws.com"
 
 
 def logins(*clouds: Cloud) -> CloudLogins:
-    return CloudLogins({}, egress=Egress(allow_private=True), tls=TlsSettings(), clouds=clouds or CLOUDS)
+    return CloudLogins({}, lambda: WebClient(egress=Egress(allow_private=True), tls=TlsSettings()), clouds or CLOUDS)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from tests.simulators.keepers import Answer, Keeper, Private, aws, azure, certified, gcp, kept, kubernetes, set_all, vault
+from tests.support.clouds import no_identity
 from tests.support.signers import pair
 from verifier.model.errors import VerifierError
 from verifier.signers.key import private_pem
@@ -160,7 +161,7 @@ def test_no_credentials_at_all(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> N
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "IDENTITY_ENDPOINT", "VAULT_TOKEN", "GOOGLE_APPLICATION_CREDENTIALS"):
         monkeypatch.delenv(name, raising=False)
         kind.environment.pop(name, None)
-    monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "EnvironmentCredential")
+    no_identity(monkeypatch)
     assert kind.refused().code.name == "key-unavailable"
 
 

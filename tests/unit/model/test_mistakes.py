@@ -1,0 +1,41 @@
+"""The mistakes that everybody makes once: each is recognised by its own example, and by no other's."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.cli import run
+from verifier.model import codes
+from verifier.model.mistakes import MISTAKES, Mistake, advise
+
+
+@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.title)
+def test_a_mistake_is_recognised_by_what_it_looks_like(mistake: Mistake) -> None:
+    where, words = mistake.example
+    assert advise(mistake.codes[0], where, words) == mistake.advice
+    assert advise(codes.INTERNAL, where, words) == codes.INTERNAL.advice, "the words alone mean nothing"
+
+
+def test_titles_and_advice_are_sentences_of_their_own() -> None:
+    assert len({mistake.title for mistake in MISTAKES}) == len({mistake.advice for mistake in MISTAKES}) == len(MISTAKES)
+    for mistake in MISTAKES:
+        assert mistake.advice.endswith("."), mistake.title
+        assert mistake.why.endswith("."), mistake.title
+
+
+@pytest.mark.parametrize("code", [codes.UNAUTHORIZED, codes.NOT_FOUND, codes.RATE_LIMITED, codes.TLS_FAILED, codes.UNREACHABLE])
+def test_what_is_no_known_mistake_gets_the_advice_of_its_code(code: codes.Code) -> None:
+    assert advise(code, "https://registry.acme.example", "something else") == code.advice
+
+
+def test_hosts_are_not_taken_for_one_another() -> None:
+    words = "manifest 1: not permitted (the registry says: DENIED expired)"
+    assert "ecr" in advise(codes.FORBIDDEN, "https://123456789012.dkr.ecr.eu-central-1.amazonaws.com:443", words)
+    for host in ("registry.acme.example", "ecr.acme.example", "s3.amazonaws.com"):
+        assert "ecr" not in advise(codes.FORBIDDEN, f"https://{host}:443", words)
+
+
+def test_the_command_line_gives_the_advice() -> None:
+    ran = run("verify", "https://ghcr.io/acme/charts/web:1.4.2", "--key", "x.pub")
+    assert ran.status == 2
+    assert "Write oci:// in place of https://" in ran.err
