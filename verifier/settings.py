@@ -41,6 +41,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     plain_http: bool = False
     roots: Path
     policies: Path
+    journal: Path
 
 
 def load_settings(environment: Mapping[str, str], files: tuple[Path, ...] | None = None) -> Settings:
@@ -59,6 +60,7 @@ def load_settings(environment: Mapping[str, str], files: tuple[Path, ...] | None
         plain_http=_switch("plainHttp", values),
         roots=_roots(environment),
         policies=_data(environment) / "policies",
+        journal=_data(environment) / "attached.jsonl",
     )
 
 
@@ -86,7 +88,7 @@ def _roots(environment: Mapping[str, str]) -> Path:
 
 
 def _data(environment: Mapping[str, str]) -> Path:
-    """Where what was fetched is kept: roots, and policies from registries."""
+    """Where what was fetched is kept, roots and policies from registries, and what was attached."""
     home = Path(environment.get("HOME") or "/")
     return Path(environment.get("XDG_DATA_HOME") or home / ".local" / "share") / "verifier"
 

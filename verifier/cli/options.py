@@ -23,6 +23,7 @@ from verifier.net.transport import HttpTransport, Observer, TlsSettings
 from verifier.net.web import WebClient
 from verifier.oci.cloud import CloudLogins
 from verifier.oci.credentials import Basic
+from verifier.oci.journal import FileJournal
 from verifier.oci.keychain import Credentials
 from verifier.oci.session import Session, SessionSettings
 from verifier.operations.connections import Connections
@@ -74,7 +75,9 @@ class Network(Struct, frozen=True, kw_only=True):
         credentials = Credentials(files, given=given, environment=os.environ, jobs=job_credentials(os.environ), clouds=clouds)
         plain_http = self.plain_http or settings.plain_http
         loopback_tls = bool(tls.ca_file or tls.cert_file or self.insecure_skip_tls_verify) and not plain_http
-        about = SessionSettings(egress=egress, tls=tls, plain_http=plain_http, loopback_tls=loopback_tls, observe=observe)
+        about = SessionSettings(
+            egress=egress, tls=tls, plain_http=plain_http, loopback_tls=loopback_tls, observe=observe, journal=FileJournal(settings.journal)
+        )
         session = Session(transport, credentials, about)
         return Connections(session)
 

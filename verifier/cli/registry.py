@@ -1,4 +1,4 @@
-"""`verifier registry serve`, `check`, `login` and `logout`."""
+"""`verifier registry serve`, `check`, `login`, `logout` and `repair`."""
 
 from __future__ import annotations
 
@@ -101,6 +101,24 @@ def check(target: str, write: bool, output: str, network: Network) -> int:
     from verifier.cli.check import report_check
 
     return report_check(target, write, output, network)
+
+
+@registry.command()
+@click.argument("target", metavar="REFERENCE")
+@click.option("--referrer", "referrers", multiple=True, metavar="DIGEST", help="A manifest that is known to be attached; may be repeated.")
+@click.option("--from", "other", metavar="SOURCE", help="Another place that has the chart with what is attached: oci://HOST/PATH/NAME or oci-layout://DIR.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and write nothing.")
+@network_options
+def repair(target: str, referrers: tuple[str, ...], other: str | None, dry_run: bool, network: Network) -> int:
+    """Restore the list of what is attached to a chart, where a registry without the referrers API lost a part of it.
+
+    What is known: what was attached from here, what --referrer names, and what --from lists; each must be in the registry and say itself that it
+    refers to the chart. What only --from still has is copied. Nothing is taken out of the list. Exit 0: all that is known is listed;
+    3: something is gone or could not be told.
+    """
+    from verifier.cli.repair import report_repair
+
+    return report_repair(target, referrers, other, dry_run=dry_run, network=network)
 
 
 def _config_path(given: str | None) -> Path:

@@ -210,11 +210,18 @@ class ImageLayout(Struct, frozen=True):
             self.root.mkdir(parents=True, exist_ok=True)
             with _LOCKS_GUARD:
                 lock = _LOCKS.setdefault(str(self.root.resolve()), threading.Lock())
-            with lock, (self.root / ".lock").open("wb") as file:
-                _flock(file.fileno())
+            with lock, locked_file(self.root / ".lock"):
                 yield
         except OSError as error:
             raise MisuseError(codes.WRITE_FAILED, error.strerror or str(error), where=str(self.root)) from error
+
+
+@contextlib.contextmanager
+def locked_file(path: Path) -> Iterator[None]:
+    """Nobody else's process is in such a block (where the platform has flock); raises OSError."""
+    with path.open("wb") as file:
+        _flock(file.fileno())
+        yield
 
 
 def replace_file(path: Path, data: bytes, mode: int = 0o644) -> None:

@@ -27,6 +27,7 @@ from verifier.oci.source import Referrers
 _UNSUPPORTED = (400, 404, 405, 406, 501)
 _ATTEMPTS = 12
 _SETTLE_SECONDS = 0.4  # longer than a writer needs between reading the index and writing it
+_SETTLE_TIMES, _SETTLE_MOST = 4.0, 5.0  # where the way is slow
 
 
 def list_referrers(repository: Repository, digest: Digest) -> Referrers:
@@ -67,7 +68,9 @@ def attach(repository: Repository, manifests: Sequence[bytes], subject: Descript
         repository.push_manifest(manifest, MANIFEST)
     listed = _by_api(repository, subject.digest)
     if listed is None:
-        _attach_by_tag(repository, subject.digest, attached)
+        if repository.session.journal is not None:
+            repository.session.journal.note(repository.where, subject.digest, attached)
+        list_by_tag(repository, subject.digest, attached)
     elif not _are_in(listed.descriptors, attached):
         raise _lost(repository, "the referrers API does not list it")
 
@@ -138,20 +141,32 @@ def _read_index(response: Response, repository: Repository) -> tuple[Descriptor,
     return parsed.manifests
 
 
-def _attach_by_tag(repository: Repository, subject: Digest, attached: Sequence[Descriptor]) -> None:
+def list_by_tag(repository: Repository, subject: Digest, attached: Sequence[Descriptor]) -> None:
+    """See these entries in the list under the fallback tag; raises InconclusiveError `attachment-lost`, or what the registry answered.
+
+    Whoever read the list before we wrote it may still write it without us. So it is read again after a settling time that is longer than a
+    writer needs between reading and writing, measured by how long that took here.
+    """
     import random  # only writers pay for it
 
-    tag = fallback_tag(subject)
+    tag, took = fallback_tag(subject), 0.0
     for attempt in range(_ATTEMPTS):
+        started = time.monotonic()
         present = _read_tag(repository, subject)
         if not _are_in(present, attached):
             repository.push_manifest(write_index(_with(present, attached)), INDEX, tag)
+            took = max(took, time.monotonic() - started)
             time.sleep(random.uniform(0.01, 0.05 * (attempt + 1)))  # noqa: S311  # jitter, no secret
             continue
-        time.sleep(_SETTLE_SECONDS)
+        time.sleep(min(max(_SETTLE_SECONDS, _SETTLE_TIMES * took), _SETTLE_MOST))
         if _are_in(_read_tag(repository, subject), attached):
             return
     raise _lost(repository, f"other writers replaced the tag {tag} {_ATTEMPTS} times")
+
+
+def read_list(repository: Repository, subject: Digest) -> tuple[Descriptor, ...]:
+    """The list under the fallback tag; raises VerifierError when it is none."""
+    return _read_tag(repository, subject)
 
 
 def _lost(repository: Repository, why: str) -> InconclusiveError:

@@ -33,6 +33,7 @@ from verifier.oci.credentials import Credential, Keychain
 if TYPE_CHECKING:
     from verifier.oci.authorization import Answer, Authorizer
     from verifier.oci.challenge import Challenge
+    from verifier.oci.journal import Journal
 
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 _LEARNT_SECONDS = 600.0
@@ -43,13 +44,17 @@ _Key = tuple[str, str, str]  # origin, repository, identity
 
 
 class SessionSettings(Struct, frozen=True, kw_only=True):
-    """`plain_http`: hosts that are spoken to without TLS beside loopback ones; `loopback_tls`: loopback speaks TLS too; `observe` hears of token calls."""
+    """`plain_http`: hosts that are spoken to without TLS beside loopback ones; `loopback_tls`: loopback speaks TLS too.
+
+    `observe` hears of token calls; `journal` keeps what is attached where there is only the fallback tag.
+    """
 
     egress: Egress
     tls: TlsSettings = field(default_factory=TlsSettings)
     plain_http: bool = False
     loopback_tls: bool = False
     observe: Observer | None = None
+    journal: Journal | None = None
 
 
 class Answered(Struct, frozen=True):
@@ -159,6 +164,11 @@ class Session:
         """The way to a registry; raises InconclusiveError."""
         split = urlsplit(self.base(registry))
         return self._settings.egress.route(split.scheme, split.hostname or "", split.port or (443 if split.scheme == "https" else 80))
+
+    @property
+    def journal(self) -> Journal | None:
+        """Where attachments are noted."""
+        return self._settings.journal
 
     @property
     def tls(self) -> TlsSettings:
