@@ -40,6 +40,7 @@ _LEARNT_SECONDS = 600.0
 _REMEMBERED = 4096
 _REDIRECTS = (301, 302, 303, 307, 308)
 _ENDED = re.compile(r"expired", re.IGNORECASE)  # ECR answers 403 to a password that has ended
+_INVALID = re.compile(r'error="?invalid_token', re.IGNORECASE)  # RFC 6750 section 3.1
 _Key = tuple[str, str, str]  # origin, repository, identity
 
 
@@ -235,6 +236,10 @@ class Session:
             if answer is None:
                 return None
             response = self._follow(_authorized(asked.request, answer.header), asked.deadline, asked.limit)
+            if response.status == 401 and _INVALID.search(response.headers.get("www-authenticate", "")):
+                self._authorization().forget(answer.header)  # it ended on the way, or another replica has not heard of it
+                answer = self._authorization().answer(challenge, asked.request.url, credential, asked.deadline) or answer
+                response = self._follow(_authorized(asked.request, answer.header), asked.deadline, asked.limit)
         except InconclusiveError as error:
             return error
         if response.status not in (401, 403):
