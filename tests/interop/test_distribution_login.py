@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import io
 import json
 import secrets
 import ssl
@@ -18,7 +19,7 @@ import pytest
 import trustme
 from cryptography.hazmat.primitives import serialization
 
-from tests.interop.conftest import program
+from tests.interop.conftest import Peer, program
 from tests.simulators.registry.answers import error, value
 from tests.simulators.registry.login import basic
 from tests.simulators.registry.serve import LineHandler, QuietServer, handler_of
@@ -151,6 +152,31 @@ def test_push_sign_verify_and_copy(stage: Stage, tmp_path: Path) -> None:
     assert copied.status == 0, copied.text
     if stage.tokens is not None:
         assert set(stage.tokens.given) >= {"repository:acme/web:pull", "repository:acme/web:pull,push"}
+
+
+def test_check_tells_what_they_can_do(stage: Stage, tmp_path: Path) -> None:
+    published(stage, tmp_path)
+    ran = run("registry", "check", f"{stage.host}/acme/web", "--write", *stage.options)
+    assert ran.status == 0, ran.text
+    assert f"login       as {USER!r}, by {stage.config}" in ran.out
+    assert "note     referrers   the API is not offered" in ran.out
+    assert "two were attached and are listed, by the tag sha256-HEX" in ran.out
+    assert "what was written is gone" in ran.out
+    stage.config.write_text("{}")
+    ran = run("registry", "check", f"{stage.host}/acme/web", *stage.options)
+    assert (ran.status, "wrong    login" in ran.out) == (1, True)
+
+
+def test_login_and_logout(stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tmp_path / "own" / "config.json"
+    for password, status in (("wrong", 3), (PASSWORD, 0)):
+        monkeypatch.setattr("sys.stdin", io.StringIO(password))
+        options = ("--registry-config", str(config), "--ca-file", str(stage.ca_file))
+        assert run("registry", "login", stage.host, "-u", USER, "--password-stdin", *options).status == status
+    helm = Peer(program("helm-3.21.4"), tmp_path)
+    (tmp_path / "web-1.4.2.tgz").write_bytes(archive())
+    helm("push", tmp_path / "web-1.4.2.tgz", f"oci://{stage.host}/acme", "--ca-file", stage.ca_file, "--registry-config", config)
+    assert "forgotten" in run("registry", "logout", stage.host, "--registry-config", str(config)).out
 
 
 def test_who_is_not_let_in_is_told_why(stage: Stage, tmp_path: Path) -> None:

@@ -123,7 +123,7 @@ class ImageLayout(Struct, frozen=True):
 
     # Writing
 
-    def push_blob(self, data: bytes) -> Digest:
+    def push_blob(self, data: bytes, *, fresh: bool = False) -> Digest:
         """Store a blob unless it is there."""
         digest = sha256(data)
         if not self.blob_path(digest).is_file():

@@ -124,10 +124,10 @@ class Repository(Struct, frozen=True):
         """Whether the blob is there."""
         return self.send(Request(method="HEAD", url=self.url(f"blobs/{digest}")), 0).status == 200
 
-    def push_blob(self, data: bytes) -> Digest:
+    def push_blob(self, data: bytes, *, fresh: bool = False) -> Digest:
         """Upload unless it is there; large ones in chunks."""
         digest = sha256(data)
-        if self.has_blob(digest):
+        if not fresh and self.has_blob(digest):
             return digest
         location = self._start_upload()
         if len(data) > _CHUNK_BYTES:

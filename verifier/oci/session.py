@@ -116,7 +116,8 @@ class _Memory:
 class Session:
     """Shared by all repositories of a process: connections, tokens, and what was learnt about each registry."""
 
-    def __init__(self, transport: Transport, credentials: Keychain, settings: SessionSettings, memory: _Memory | None = None) -> None:
+    def __init__(self, transport: Transport, credentials: Keychain, settings: SessionSettings, memory: _Memory | None = None, *, writes: bool = False) -> None:
+        self._writes = writes
         self._transport = transport
         self.credentials = credentials
         self._settings = settings
@@ -124,7 +125,11 @@ class Session:
 
     def under(self, credentials: Keychain) -> Session:
         """The same connections, with other credentials; neither session uses what a registry answered to the other."""
-        return Session(self._transport, credentials, self._settings, self._memory)
+        return Session(self._transport, credentials, self._settings, self._memory, writes=self._writes)
+
+    def for_writing(self) -> Session:
+        """The same, asking for a token to write with at once, where a token to read with would be asked for first and do for half of the way."""
+        return Session(self._transport, self.credentials, self._settings, self._memory, writes=True)
 
     @property
     def referrers_api(self) -> Learnt:
@@ -152,6 +157,8 @@ class Session:
         challenge = choose(response.headers.get("www-authenticate", ""))
         if challenge is None or origin_of(response.url) != key[0]:
             return response
+        if self._writes:
+            challenge = _widened(challenge, repository)
         return self._answer_challenge(_Asked(key, registry, request, deadline, limit), challenge) or response
 
     def answered_as(self, registry: str, repository: str) -> Answered | None:
@@ -280,6 +287,14 @@ class Session:
         return response
 
 
+def _widened(challenge: Challenge, repository: str) -> Challenge:
+    """A right to read this repository becomes one to read and write; a token server gives as much of it as there is (token.md)."""
+    scope = challenge.parameters.get("scope")
+    if scope != f"repository:{repository}:pull":
+        return challenge
+    return replace(challenge, parameters={**challenge.parameters, "scope": f"{scope},push"})
+
+
 def _authorized(request: Request, answer: str | None) -> Request:
     return replace(request, headers={**request.headers, "Authorization": answer}) if answer else request
 
@@ -301,7 +316,8 @@ def refusal(response: Response, what: str) -> InconclusiveError:
     words = registry_words(response)
     match response.status:
         case 401:
-            return InconclusiveError(codes.UNAUTHORIZED, f"{what}: not logged in{words}", where=origin_of(response.url))
+            lacking = ", or without the right to do this" if "insufficient_scope" in response.headers.get("www-authenticate", "") else ""
+            return InconclusiveError(codes.UNAUTHORIZED, f"{what}: not logged in{lacking}{words}", where=origin_of(response.url))
         case 403:
             return InconclusiveError(codes.FORBIDDEN, f"{what}: not permitted{words}", where=origin_of(response.url))
         case 404:

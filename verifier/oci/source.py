@@ -71,8 +71,8 @@ def resolve_if_there(source: Source, tag: str) -> Fetched | None:
 class Target(Source, Protocol):
     """Writing."""
 
-    def push_blob(self, data: bytes) -> Digest:
-        """Store a blob unless it is there."""
+    def push_blob(self, data: bytes, *, fresh: bool = False) -> Digest:
+        """Store a blob unless it is there; `fresh`: it was made just now, so that nobody need look."""
 
     def push_manifest(self, data: bytes, media_type: str, tag: str | None = None) -> Digest:
         """Store a manifest, by digest or under a tag."""

@@ -19,6 +19,7 @@ from verifier.oci.source import Source, Target
 
 if TYPE_CHECKING:
     from verifier.oci.cache import ContentCache
+    from verifier.oci.layout import ImageLayout
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
@@ -38,22 +39,20 @@ class Connections(Struct, frozen=True):
 
     def source(self, reference: Reference | LayoutReference, deadline: Deadline) -> Source:
         """Where the reference is read from."""
-        target = self.target(reference, deadline)
-        if self.cache is None or not isinstance(reference, Reference):
-            return target
+        if not isinstance(reference, Reference):
+            return _layout(reference)
+        place = Repository(self.session, reference.registry, reference.repository, deadline)
+        if self.cache is None:
+            return place
         from verifier.oci.cache import CachedSource
 
-        return CachedSource(target, self.cache, self.session.credentials.identity(reference.registry, reference.repository))
+        return CachedSource(place, self.cache, self.session.credentials.identity(reference.registry, reference.repository))
 
     def target(self, reference: Reference | LayoutReference, deadline: Deadline) -> Target:
         """Where the reference is written to."""
-        match reference:
-            case Reference():
-                return Repository(self.session, reference.registry, reference.repository, deadline)
-            case LayoutReference():
-                from verifier.oci.layout import ImageLayout
-
-                return ImageLayout(Path(reference.path))
+        if isinstance(reference, Reference):
+            return Repository(self.session.for_writing(), reference.registry, reference.repository, deadline)
+        return _layout(reference)
 
     def start(self, work: Callable[[], _R]) -> Future[_R]:
         """Begin a look-up."""
@@ -66,3 +65,9 @@ class Connections(Struct, frozen=True):
     def close(self) -> None:
         """Drop look-ups that have not begun, and wait for none: after an interrupt nobody wants their answers."""
         self.pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _layout(reference: LayoutReference) -> ImageLayout:
+    from verifier.oci.layout import ImageLayout
+
+    return ImageLayout(Path(reference.path))

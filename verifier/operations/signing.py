@@ -140,7 +140,7 @@ def attach(target: Target, subject: Descriptor, *attachments: Attachment) -> tup
     created = {"org.opencontainers.image.created": datetime.now(UTC).replace(microsecond=0).isoformat().replace("+00:00", "Z")}
     manifests = []
     for item in attachments:
-        blob = Descriptor(media_type=item.media_type, digest=target.push_blob(item.payload), size=len(item.payload))
+        blob = Descriptor(media_type=item.media_type, digest=target.push_blob(item.payload, fresh=True), size=len(item.payload))
         manifests.append(write_referrer(described, blob, {**item.annotations, **created}))
     target.attach(manifests, subject)
     return tuple(sha256(manifest) for manifest in manifests)

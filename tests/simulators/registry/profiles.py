@@ -14,6 +14,7 @@ import base64
 import contextlib
 import copy
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -225,7 +226,7 @@ PROFILES = {
     "artifactory": Profile(
         host="acme.jfrog.io",
         path="charts-local",
-        switches=Switches(basic=("ci", CANARY), negotiate=True, digest_header=False, tags_page=10),
+        switches=Switches(basic=("ci", CANARY), tags_page=10),
         login=_basic("ci"),
     ),
 }
@@ -241,6 +242,7 @@ class BlobStore:
     def serve(self, handler: LineHandler) -> None:
         asked = handler.asked()
         self.asked.append(asked.path)
+        time.sleep(self.registry.switches.delay)
         data = self.registry.blobs.get(asked.path.lstrip("/"))
         answer = Answer(200, data or b"", {"Content-Type": "application/octet-stream"})
         if "Authorization" in asked.headers or "Cookie" in asked.headers:
@@ -267,6 +269,19 @@ class Stage:
         return f"oci://{self.profile.host}/{self.profile.path}"
 
     @property
+    def environment(self) -> dict[str, str]:
+        """For real programs: the proxy, the CA, and the credentials where each looks for them."""
+        folder = self.config.parent / "docker"
+        folder.mkdir(exist_ok=True)
+        (folder / "config.json").write_bytes(self.config.read_bytes())
+        return {**self.net.environment, "SSL_CERT_FILE": str(self.net.ca_file), "DOCKER_CONFIG": str(folder), "HELM_REGISTRY_CONFIG": str(self.config)}
+
+    @property
+    def asked(self) -> int:
+        """How many requests there were, to the registry, its token server and its blobs."""
+        return len(self.registry.requests) + (len(self.store.asked) if self.store is not None else 0)
+
+    @property
     def options(self) -> tuple[str, ...]:
         """For every command of ours."""
         return ("--registry-config", str(self.config), "--ca-file", str(self.net.ca_file))
@@ -281,6 +296,8 @@ def standing(profile: Profile, work: Path) -> Iterator[Stage]:
     sites: dict[str, Site] = {name: site}
     if profile.tokens:
         sites[profile.tokens] = site
+    if profile.host == "docker.io":
+        sites["index.docker.io"] = site  # what older clients ask
     store = BlobStore(registry) if profile.blobs else None
     if store is not None:
         sites[profile.blobs] = store

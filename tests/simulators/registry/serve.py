@@ -85,6 +85,7 @@ class RegistrySite:
                 registry.tokens.clear()
             registry.writes += asked.method in _WRITES
             number = registry.writes if asked.method in _WRITES else 0
+        time.sleep(switches.delay)
         if number and number == switches.stop_at:
             registry.stopped.set()
             registry.go_on.wait(60)

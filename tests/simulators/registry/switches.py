@@ -79,6 +79,7 @@ class Faults:
     upload_location: str = ""
     truncate: str = ""  # whose body is cut in half while its length is announced in full
     drip: str = ""  # that is sent byte by byte
+    delay: float = 0.0  # seconds before each answer
     stall: str = ""  # that is never answered
     reset: str = ""  # that the connection is reset at
     html: bool = False

@@ -195,6 +195,21 @@ def test_bearer_with_identity_and_registry_tokens() -> None:
         assert fails(lambda: repository(registry.host, credential=RegistryToken("bad")).resolve("1")).code.name == "unauthorized"
 
 
+def test_whoever_writes_asks_for_one_token() -> None:
+    with simulated(Switches(bearer=("me", "secret"))) as registry:
+        registry.put("acme/web", image(), "1")
+        session = connect(Basic("me", "secret"), registry.host).session
+        writer = Repository(session.for_writing(), registry.host, "acme/web", Deadline.after(20))
+        writer.resolve("1")
+        writer.push_blob(b"x", fresh=True)
+        assert [path.partition("?")[0] for path in registry.paths() if path.startswith("/token")] == ["/token"]
+        assert not registry.paths("HEAD")
+        registry.switches.rights = {"me": ("pull",)}
+        registry.tokens.clear()
+        assert writer.resolve("1"), "less than what was asked for is enough to read"
+        assert fails(lambda: writer.push_blob(b"y")).code.name == "unauthorized"
+
+
 def test_a_token_that_has_ended_is_replaced_before_it_is_shown() -> None:
     with simulated(Switches(bearer=("me", "secret"), token_life=11)) as registry:  # shown for one second: ten are kept back
         registry.put("acme/web", image(), "1")
