@@ -45,7 +45,7 @@ _COMMANDS = {
     "trust": ("verifier.cli.roots", "trust", "Show sigstore's trusted roots, and refresh them."),
     "keys": ("verifier.cli.keys", "keys", "Make a key pair, say what a trust file holds, list what a key signed."),
     "helm": ("verifier.cli.helm", "helm", "Helm's plugin and getter, and Helm's commands on verified bytes."),
-    "registry": ("verifier.cli.registry", "registry", "Serve the embedded registry; log in; say what a registry can do."),
+    "registry": ("verifier.cli.registry", "registry", "Serve the embedded registry; log in; check, list, prune and repair registries."),
     "serve": ("verifier.cli.serve", "serve", "Serve decisions over HTTP, and to the Kubernetes API server."),
     "scan": ("verifier.cli.scan", "scan_cluster", "Say of everything that is installed in a cluster whether the policy would let it in."),
     "admission": ("verifier.cli.admission", "admission", "Register the admission webhook; list the kinds that it reads."),

@@ -1,4 +1,4 @@
-"""`verifier registry serve`, `check`, `login`, `logout` and `repair`."""
+"""`verifier registry serve`, `check`, `login`, `logout` and `repair`; `list` and `prune` are in `holdings`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from verifier.cli.holdings import list_versions, prune
 from verifier.cli.listen import listen_address
 from verifier.cli.options import Network, echo, network_options
 from verifier.model import codes
@@ -19,7 +20,7 @@ _LOGIN_SECONDS = 30.0
 
 @click.group()
 def registry() -> None:
-    """Serve the embedded registry; log in to registries, and look at what they can do."""
+    """Serve the embedded registry; log in to registries, look at what they can do and hold, and keep them in order."""
 
 
 @registry.command()
@@ -119,6 +120,10 @@ def repair(target: str, referrers: tuple[str, ...], other: str | None, dry_run: 
     from verifier.cli.repair import report_repair
 
     return report_repair(target, referrers, other, dry_run=dry_run, network=network)
+
+
+registry.add_command(list_versions)
+registry.add_command(prune)
 
 
 def _config_path(given: str | None) -> Path:

@@ -97,6 +97,8 @@ def test_push_sign_verify_inspect_and_copy(stage: Stage, keys: Path, tmp_path: P
     inspected = run("inspect", reference, "--key", str(keys / "ci.pub"), *stage.options)
     assert (inspected.status, inspected.out.count("  verified  ")) == (0, 1)
     assert not has_api(stage) or "fallback" not in inspected.out
+    listed = run("registry", "list", f"{stage.base}/web", "--key", str(keys / "ci.pub"), *stage.options)
+    assert (listed.status, "verified" in listed.out) == (0, True), listed.text
     goal = (
         f"oci://{stage.profile.host}/{stage.profile.path.removesuffix('charts')}stable/web"
         if stage.profile.host.endswith("amazonaws.com")
@@ -148,6 +150,17 @@ def test_a_version_is_never_replaced(stage: Stage, tmp_path: Path) -> None:
     ran = run("push", str(chart), stage.base, *stage.options)
     assert ran.status == 2
     assert "tag-exists" in ran.err
+
+
+def test_old_versions_go_where_anything_can_be_deleted(stage: Stage, tmp_path: Path) -> None:
+    push(stage, tmp_path, "1.4.1")
+    push(stage, tmp_path, "1.4.2")
+    ran = run("registry", "prune", f"{stage.base}/web", "--keep-last", "1", "--yes", *stage.options)
+    left = {tag for name, tag in stage.registry.tags if name.endswith("/web")}
+    if stage.registry.switches.delete:
+        assert (ran.status, left) == (0, {"1.4.2"}), ran.text
+    else:
+        assert (ran.status, "unsupported" in ran.err, left) == (3, True, {"1.4.1", "1.4.2"})
 
 
 def test_without_credentials_the_reason_is_said(stage: Stage, keys: Path, tmp_path: Path) -> None:
