@@ -87,6 +87,7 @@ PEERS: dict[str, Source] = {
     "skopeo-1.9.3": Debian("skopeo", "usr/bin/skopeo", ("libgpgme11", "libassuan0", "libdevmapper1.02.1")),
     "softhsm2-util-2.6.1": Debian("softhsm2", "usr/bin/softhsm2-util", ("libsofthsm2",)),
     "sigstore-js-4.1.1": Npm(("@sigstore/bundle@4.0.0", "@sigstore/protobuf-specs@0.5.2", "@sigstore/sign@4.1.1", "@sigstore/verify@3.1.1")),
+    "crane-0.21.9": GoModule("github.com/google/go-containerregistry/cmd/crane", "v0.21.9"),
     "oras-1.3.3": GoModule("oras.land/oras/cmd/oras", "v1.3.3"),
     "registry-3.1.1": GoModule("github.com/distribution/distribution/v3/cmd/registry", "v3.1.1"),
     "helm-3.21.4": GoModule("helm.sh/helm/v3/cmd/helm", "v3.21.4"),

@@ -64,6 +64,7 @@ def test_every_option_that_docs_name_exists() -> None:
             ("registry", "list"),
             ("registry", "prune"),
             ("registry", "repair"),
+            ("registry", "collect"),
             ("keys", "generate"),
             ("keys", "show"),
             ("keys", "uses"),

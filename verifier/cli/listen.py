@@ -14,12 +14,13 @@ def listen_address(text: str, *, open_to_all: bool) -> tuple[str, int]:
     host = host.strip("[]")
     if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
         raise MisuseError(codes.USAGE, f"--listen is {text[:80]!r}, expected HOST:PORT")
-    if not _is_loopback(host) and not open_to_all:
+    if not is_loopback(host) and not open_to_all:
         raise MisuseError(codes.UNSAFE_LISTEN, f"{host} is reachable from elsewhere, and nobody would be asked who they are")
     return host, int(port)
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches it."""
     if host == "localhost":
         return True
     try:

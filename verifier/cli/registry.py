@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
 from verifier.cli.holdings import list_versions, prune
-from verifier.cli.listen import listen_address
+from verifier.cli.listen import is_loopback, listen_address
 from verifier.cli.options import Network, echo, network_options
+from verifier.cli.upkeep import backup, collect, verify_storage
 from verifier.model import codes
 from verifier.model.errors import MisuseError
 from verifier.model.reference import canonical_host
@@ -27,19 +29,32 @@ def registry() -> None:
 @click.option("--root", required=True, type=click.Path(file_okay=False), help="The directory that holds the repositories.")
 @click.option("--listen", default="127.0.0.1:5000", show_default=True, metavar="HOST:PORT")
 @click.option("--read-only", is_flag=True, help="Refuse everything that writes.")
+@click.option("--access", type=click.Path(dir_okay=False), help="Who may do what: a RegistryAccess file (docs/registries/embedded.md).")
+@click.option("--immutable-tags", "immutable", multiple=True, metavar="PATTERN", help="Tags of repositories that match are never moved or deleted.")
+@click.option("--tls-cert", type=click.Path(dir_okay=False), help="Serve TLS with this certificate chain (PEM); read anew when it changes.")
+@click.option("--tls-key", type=click.Path(dir_okay=False), help="The certificate's key (PEM).")
 @click.option("--unsafe-no-auth", is_flag=True, help="UNSAFE: let everyone who can reach it read and write.")
-def serve(root: str, listen: str, read_only: bool, unsafe_no_auth: bool) -> None:
-    """Serve an OCI registry over image layouts on disk. It has no authentication, so it listens on loopback only."""
-    import uvicorn
-
+def serve(root: str, listen: str, unsafe_no_auth: bool, **options: Any) -> None:
+    """Serve an OCI registry over image layouts on disk. Without --access it has no authentication, and listens on loopback only."""
+    from verifier.registry.access import Gatekeeper
     from verifier.registry.app import RegistryApp
+    from verifier.registry.guard import RegistrySettings
     from verifier.registry.store import RegistryStore
+    from verifier.server.listeners import Listener, Tls, run
 
-    host, port = listen_address(listen, open_to_all=unsafe_no_auth)
+    access, certificate, key = options["access"], options["tls_cert"], options["tls_key"]
+    if bool(certificate) != bool(key):
+        raise MisuseError(codes.USAGE, "--tls-cert and --tls-key go together")
+    host, port = listen_address(listen, open_to_all=unsafe_no_auth or access is not None)
     store = RegistryStore(Path(root))
     store.prepare()
-    echo(f"registry on http://{host}:{port}, data in {root}", err=True)
-    uvicorn.run(RegistryApp(store, read_only=read_only), host=host, port=port, log_level="warning", access_log=False)
+    gatekeeper = Gatekeeper(Path(access)) if access else None
+    app = RegistryApp(store, RegistrySettings(read_only=options["read_only"], immutable=options["immutable"], gatekeeper=gatekeeper))
+    tls = Tls(certificate=Path(certificate), key=Path(key)) if certificate else None
+    if access and tls is None and not is_loopback(host):
+        echo("verifier: passwords go over this address in the clear: give --tls-cert, or put TLS in front", err=True)
+    echo(f"registry on {'https' if tls else 'http'}://{host}:{port}, data in {root}", err=True)
+    run([Listener(host=host, port=port, app=app, tls=tls)])
 
 
 @registry.command()
@@ -122,8 +137,8 @@ def repair(target: str, referrers: tuple[str, ...], other: str | None, dry_run: 
     return report_repair(target, referrers, other, dry_run=dry_run, network=network)
 
 
-registry.add_command(list_versions)
-registry.add_command(prune)
+for _command in (list_versions, prune, collect, backup, verify_storage):
+    registry.add_command(_command)
 
 
 def _config_path(given: str | None) -> Path:

@@ -15,7 +15,7 @@ import contextlib
 import os
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,13 @@ _MARKER = b'{"imageLayoutVersion":"1.0.0"}'
 _INDEX_BYTES = 32 * limits.MIB
 _LOCKS: dict[str, threading.Lock] = {}
 _LOCKS_GUARD = threading.Lock()
+
+
+class StoreRules(Struct, frozen=True):
+    """What must hold at the very moment when a manifest is listed: `check` raises where it does not; without `move` a tag stays what it is."""
+
+    check: Callable[[], None] = lambda: None
+    move: bool = True
 
 
 class ImageLayout(Struct, frozen=True):
@@ -132,12 +139,21 @@ class ImageLayout(Struct, frozen=True):
 
     def push_manifest(self, data: bytes, media_type: str, tag: str | None = None) -> Digest:
         """Store a manifest and list it, under `tag` if given; a tag that named another manifest moves."""
-        digest = self.push_blob(data)
+        return self.store_manifest(data, media_type, sha256(data), tag)
+
+    def store_manifest(self, data: bytes, media_type: str, digest: Digest, tag: str | None = None, rules: StoreRules | None = None) -> Digest:
+        """The same under a digest of any algorithm, which the caller has compared; raises what the rules raise."""
+        rules = rules or StoreRules()
+        if not self.blob_path(digest).is_file():
+            self._write(self.blob_path(digest), data)
         entry: dict[str, Any] = descriptor_value(Descriptor(media_type=media_type, digest=digest, size=len(data)))
         if tag is not None:
             entry["annotations"] = {REF_NAME: tag}
 
         def change(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+            rules.check()
+            if not rules.move and any(_tag(item) == tag and item["digest"] != str(digest) for item in entries):
+                raise MisuseError(codes.TAG_EXISTS, f"the tag {tag} names something else", where=self.where)
             return [_untagged(item) if tag is not None and _tag(item) == tag else item for item in entries] + [entry]
 
         self._change_index(change)
@@ -165,6 +181,18 @@ class ImageLayout(Struct, frozen=True):
         self._change_index(change)
         if not gone:
             raise InconclusiveError(codes.NOT_FOUND, f"no manifest or tag {reference[:80]!r}", where=self.where)
+
+    def forget_untagged(self, digests: Collection[Digest]) -> tuple[Digest, ...]:
+        """Take manifests out of the list, but for those that have a tag by now; returns those that are gone."""
+        gone: list[str] = []
+
+        def change(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+            tagged = {item["digest"] for item in entries if _tag(item)}
+            gone.extend(str(digest) for digest in digests if str(digest) not in tagged)
+            return [item for item in entries if item["digest"] not in gone]
+
+        self._change_index(change)
+        return tuple(digest for digest in digests if str(digest) in gone)
 
     def create(self) -> None:
         """Make the directory a layout, if it is not."""
@@ -194,7 +222,7 @@ class ImageLayout(Struct, frozen=True):
             raise MisuseError(codes.WRITE_FAILED, error.strerror or str(error), where=str(path)) from error
 
     def _change_index(self, change: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]) -> None:
-        with self._locked():
+        with self.locked():
             self.create()
             value = parse_object((self.root / "index.json").read_bytes(), where=f"{self.where}/index.json")
             entries = [item for item in value.get("manifests", []) if isinstance(item, dict)]
@@ -204,7 +232,7 @@ class ImageLayout(Struct, frozen=True):
             self._write(self.root / "index.json", data)
 
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
+    def locked(self) -> Iterator[None]:
         """Between threads by a lock, between processes by the lock file (where the platform has flock)."""
         try:
             self.root.mkdir(parents=True, exist_ok=True)

@@ -1,11 +1,13 @@
 """The distribution API. Source: opencontainers/distribution-spec spec.md 1.1 (pull, push, content discovery, management).
 
-Routes are decided on the raw path; names are checked before they touch the disk. File work runs in threads.
+Routes are decided on the raw path; names are checked before they touch the disk. File work runs in threads. Who may do what is decided before anything is
+looked up (`access`), and a disk that is full is an answer (507), not a fault.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -13,11 +15,12 @@ from urllib.parse import quote, urlencode
 
 from verifier.formats.json import dump_json
 from verifier.model import codes, limits
-from verifier.model.digest import Digest, parse_digest
+from verifier.model.digest import Digest, parse_digest, sha256
 from verifier.model.errors import FailedError, VerifierError
 from verifier.model.reference import is_repository, is_tag
-from verifier.oci.layout import ImageLayout
+from verifier.oci.layout import REF_NAME, ImageLayout, StoreRules
 from verifier.oci.manifest import INDEX, Index, read_manifest, write_index
+from verifier.registry.guard import RegistrySettings
 from verifier.registry.http import Answer, IncomingRequest, Receive, RegistryError, Send, send_answer
 from verifier.registry.store import RegistryStore, blob_size, missing_blob
 
@@ -29,11 +32,11 @@ _CONTENT_RANGE = re.compile(r"(?:bytes )?(\d{1,18})-(\d{1,18})")
 
 
 class RegistryApp:
-    """An ASGI application over a store; `read_only` refuses everything that writes."""
+    """An ASGI application over a store."""
 
-    def __init__(self, store: RegistryStore, *, read_only: bool = False) -> None:
+    def __init__(self, store: RegistryStore, settings: RegistrySettings | None = None) -> None:
         self._store = store
-        self._read_only = read_only
+        self._settings = settings or RegistrySettings()
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         """One connection event."""
@@ -51,25 +54,31 @@ class RegistryApp:
             answer = _translated(error).answer()
         except ConnectionError:
             return
+        except OSError as error:
+            answer = _disk(error).answer()
         await send_answer(answer, send, head=request.method == "HEAD")
 
     async def _answer(self, request: IncomingRequest) -> Answer:
+        guard = self._settings
+        user = await guard.identify(request)
         if request.path in ("/v2", "/v2/"):
+            guard.welcome(user)
             return Answer(200, {"Content-Type": "application/json"}, b"{}")
         if request.path == "/v2/_catalog":
-            return await self._catalog(request)
+            return await self._catalog(request, user)
         match = _ROUTE.fullmatch(request.path)
         if match is None:
             raise RegistryError(404, "UNSUPPORTED", "no such route")
         if not is_repository(match["name"]):
             raise RegistryError(400, "NAME_INVALID", "not a repository name")
-        if self._read_only and request.method not in ("GET", "HEAD"):
-            raise RegistryError(405, "UNSUPPORTED", "this registry is read-only")
-        layout = self._store.repository(match["name"])
-        handler = _HANDLERS.get((match["kind"], "GET" if request.method == "HEAD" else request.method))
+        method = "GET" if request.method == "HEAD" else request.method
+        guard.check(user, match["name"], method, match["kind"])
+        if mount := request.query.get("from"):
+            guard.check_right(user, mount, "pull")
+        handler = _HANDLERS.get((match["kind"], method))
         if handler is None:
             raise RegistryError(405, "UNSUPPORTED", f"{request.method} is not offered here")
-        answer: Answer = await handler(self, request, layout, match["rest"])
+        answer: Answer = await handler(self, request, self._store.repository(match["name"]), match["rest"])
         return answer
 
     # Manifests
@@ -87,16 +96,16 @@ class RegistryApp:
         data = await request.body(limits.MANIFEST_BYTES)
         try:
             parsed = read_manifest(data, where="manifest")
-            missing = await asyncio.to_thread(missing_blob, layout, data)
+            await asyncio.to_thread(_check_blobs, layout, data)
         except FailedError as error:
             raise RegistryError(400, "MANIFEST_INVALID", error.reason) from error
-        if missing is not None:
-            raise RegistryError(404, "MANIFEST_BLOB_UNKNOWN", f"{missing.digest} is not here")
         if isinstance(wanted, Digest) and not wanted.matches(data):
             raise RegistryError(400, "DIGEST_INVALID", "the content has another digest")
         media_type = request.header("content-type").partition(";")[0].strip() or (INDEX if isinstance(parsed, Index) else "")
         tag = None if isinstance(wanted, Digest) else wanted
-        digest = await asyncio.to_thread(layout.push_manifest, data, media_type, tag)
+        digest = wanted if isinstance(wanted, Digest) else sha256(data)
+        rules = StoreRules(lambda: _check_blobs(layout, data), tag is None or self._settings.may_move(_name(request), tag))
+        await asyncio.to_thread(layout.store_manifest, data, media_type, digest, tag, rules)
         headers = {"Location": f"{request.path.rpartition('/')[0]}/{digest}", "Docker-Content-Digest": str(digest)}
         subject = getattr(parsed, "subject", None)
         return Answer(201, {**headers, "OCI-Subject": str(subject.digest)} if subject is not None else headers)
@@ -104,6 +113,9 @@ class RegistryApp:
     async def delete_manifest(self, request: IncomingRequest, layout: ImageLayout, rest: str) -> Answer:
         """By tag or digest."""
         reference = _digest_or_tag(rest)
+        for tag in await asyncio.to_thread(_tags_of, layout, reference):
+            if not self._settings.may_move(_name(request), tag):
+                raise RegistryError(400, "TAG_INVALID", f"the tag {tag} is immutable")
         await asyncio.to_thread(layout.delete_manifest, str(reference))
         return Answer(202)
 
@@ -213,11 +225,12 @@ class RegistryApp:
             raise RegistryError(404, "NAME_UNKNOWN", "no such repository")
         return _page(request, {"name": name}, "tags", await asyncio.to_thread(layout.tags))
 
-    async def _catalog(self, request: IncomingRequest) -> Answer:
-        """All repositories, sorted; not in the OCI specification, and what an index for Helm can be made of."""
+    async def _catalog(self, request: IncomingRequest, user: str) -> Answer:
+        """All repositories that this user may pull from, sorted; not in the OCI specification, and what an index for Helm can be made of."""
         if request.method not in ("GET", "HEAD"):
             raise RegistryError(405, "UNSUPPORTED", f"{request.method} is not offered here")
-        return _page(request, {}, "repositories", await asyncio.to_thread(lambda: sorted(self._store.repositories())))
+        names = self._settings.visible(user, await asyncio.to_thread(lambda: sorted(self._store.repositories())))
+        return _page(request, {}, "repositories", names)
 
     async def get_referrers(self, request: IncomingRequest, layout: ImageLayout, rest: str) -> Answer:
         """What refers to a digest; an unknown digest has none. Pages of 100."""
@@ -252,6 +265,29 @@ _HANDLERS: dict[tuple[str, str], _Handler] = {
     ("tags", "GET"): RegistryApp.get_tags,
     ("referrers", "GET"): RegistryApp.get_referrers,
 }
+
+
+def _check_blobs(layout: ImageLayout, manifest: bytes) -> None:
+    """Looked at again when the manifest is listed: a collection may run meanwhile."""
+    missing = missing_blob(layout, manifest)
+    if missing is not None:
+        raise RegistryError(404, "MANIFEST_BLOB_UNKNOWN", f"{missing.digest} is not here")
+
+
+def _name(request: IncomingRequest) -> str:
+    return request.path.removeprefix("/v2/").rpartition("/manifests/")[0]
+
+
+def _tags_of(layout: ImageLayout, reference: Digest | str) -> list[str]:
+    if not isinstance(reference, Digest):
+        return [reference]
+    return [tag for item in (layout.entries() if layout.exists else ()) if item.digest == reference and (tag := item.annotations.get(REF_NAME))]
+
+
+def _disk(error: OSError) -> RegistryError:
+    """What the disk says is an answer; which file it was is not."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return RegistryError(507, "DENIED", "the registry's storage is full") if full else RegistryError(500, "UNKNOWN", f"the storage fails: {error.strerror}")
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:
@@ -303,4 +339,8 @@ def _page_size(request: IncomingRequest) -> int | None:
 def _translated(error: VerifierError) -> RegistryError:
     if error.code is codes.NOT_FOUND:
         return RegistryError(404, "MANIFEST_UNKNOWN", error.reason)
+    if error.code is codes.TAG_EXISTS:
+        return RegistryError(400, "TAG_INVALID", f"{error.reason}, and is immutable")
+    if isinstance(error.__cause__, OSError):
+        return _disk(error.__cause__)
     return RegistryError(500, "UNKNOWN", error.reason)

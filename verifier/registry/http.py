@@ -27,8 +27,9 @@ class Answer(Struct, frozen=True):
 class RegistryError(Exception):
     """An error in the distribution spec's vocabulary."""
 
-    def __init__(self, status: int, code: str, message: str) -> None:
+    def __init__(self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
+        self.headers = headers or {}
         self.status = status
         self.code = code
         self.message = message
@@ -36,7 +37,7 @@ class RegistryError(Exception):
     def answer(self) -> Answer:
         """As the spec writes it."""
         body = dump_json({"errors": [{"code": self.code, "message": self.message}]})
-        return Answer(self.status, {"Content-Type": "application/json"}, body)
+        return Answer(self.status, {"Content-Type": "application/json", **self.headers}, body)
 
 
 class IncomingRequest:

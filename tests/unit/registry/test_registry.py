@@ -16,6 +16,7 @@ from verifier.model.artifact import Descriptor
 from verifier.model.digest import sha256
 from verifier.oci.manifest import INDEX, MANIFEST, write_index, write_referrer
 from verifier.registry.app import RegistryApp
+from verifier.registry.guard import RegistrySettings
 from verifier.registry.running import running
 from verifier.registry.store import RegistryStore
 
@@ -31,7 +32,7 @@ class Client:
     def __init__(self, host: str) -> None:
         self.host = host
 
-    def __call__(self, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, dict[str, str], bytes]:
+    def __call__(self, method: str, path: str, body: bytes | None = None, /, **headers: str) -> tuple[int, dict[str, str], bytes]:
         connection = http.client.HTTPConnection(self.host, timeout=10)
         try:
             connection.request(method, path, body=body, headers={key.replace("_", "-"): value for key, value in headers.items()})
@@ -168,7 +169,7 @@ def test_a_manifest_may_come_before_its_subject(client: Client) -> None:
 def test_read_only(tmp_path: Path) -> None:
     store = RegistryStore(tmp_path)
     store.prepare()
-    with running(RegistryApp(store, read_only=True)) as host:
+    with running(RegistryApp(store, RegistrySettings(read_only=True))) as host:
         assert error(Client(host)("PUT", "/v2/acme/web/manifests/1", image())) == (405, "UNSUPPORTED")
 
 
