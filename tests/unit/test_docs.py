@@ -40,6 +40,24 @@ def test_the_commands_run(page: Path, tmp_path: Path) -> None:
     assert "ALLOWED" in done.stdout
 
 
+def test_every_simulated_registry_has_a_page() -> None:
+    """With what a user does there, what it cannot do, and what was tested."""
+    from tests.simulators.registry.profiles import PROFILES
+
+    pages = {path.stem: path.read_text() for path in (ROOT / "docs" / "registries").glob("*.md")}
+    names = {
+        "harbor-2.10": "harbor",
+        "ecr-2023": "ecr",
+        "docker-hub-2024": "docker-hub",
+        "gcr": "artifact-registry",
+        "artifact-registry-2023": "artifact-registry",
+    }
+    for profile in PROFILES:
+        page = pages[names.get(profile, profile.partition("-2.8")[0].partition("-3.1")[0])]
+        for heading in ("**Create", "**Log in", "**Push, sign, verify**", "**Immutability", "**Limits.**", "**Tested**"):
+            assert heading in page, f"{profile}: {heading}"
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
@@ -96,6 +114,12 @@ def test_every_option_that_docs_name_exists() -> None:
     foreign = {
         "--insecure-ignore-tlog",
         "--admission-control-config-file",
+        "--repository-name",  # aws, gcloud and az
+        "--image-tag-mutability",
+        "--repository-format",
+        "--location",
+        "--immutable-tags",
+        "--name",
         "--reuse-values",
         "--create-namespace",
         "--verify",
