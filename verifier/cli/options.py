@@ -171,6 +171,12 @@ def job_credentials(environment: Mapping[str, str]) -> dict[str, Basic]:
     return {canonical_host(found[0], written=found[0]): Basic(found[1], found[2])} if found is not None else {}
 
 
+def _warned(line: str) -> None:
+    from verifier.report.text import safe
+
+    click.echo(f"verifier: {safe(line)}", err=True)
+
+
 def _debug(line: str) -> None:
     from verifier.report.text import safe
 

@@ -34,6 +34,7 @@ _DOCKER_HUB_ALIASES = {"docker.io", "index.docker.io", "registry-1.docker.io", "
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _REPOSITORY = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+_EVIDENCE_TAG = re.compile(r"sha(?:256|512)-[0-9a-f]{64}(?:\.[a-z]+)?")
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _HOSTNAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _USERINFO = re.compile(r"//[^/@]*@")
@@ -199,6 +200,11 @@ def canonical_tag(tag: str, *, written: str) -> str:
 def is_tag(text: str) -> bool:
     """Whether `text` is a legal tag as it stands."""
     return _TAG.fullmatch(text) is not None
+
+
+def is_evidence_tag(tag: str) -> bool:
+    """Whether a tag holds what is attached to a manifest, or the list of it: the fallback tag, and cosign's with their endings."""
+    return _EVIDENCE_TAG.fullmatch(tag) is not None
 
 
 def is_repository(text: str) -> bool:

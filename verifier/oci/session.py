@@ -41,13 +41,16 @@ _REMEMBERED = 4096
 _REDIRECTS = (301, 302, 303, 307, 308)
 _ENDED = re.compile(r"expired", re.IGNORECASE)  # ECR answers 403 to a password that has ended
 _INVALID = re.compile(r'error="?invalid_token', re.IGNORECASE)  # RFC 6750 section 3.1
+_WARNING = re.compile(r'299 - "((?:[^"\\]|\\.)*)"')
+_MOST_WARNINGS, _WARNING_LENGTH = 20, 500
 _Key = tuple[str, str, str]  # origin, repository, identity
 
 
 class SessionSettings(Struct, frozen=True, kw_only=True):
     """`plain_http`: hosts that are spoken to without TLS beside loopback ones; `loopback_tls`: loopback speaks TLS too.
 
-    `observe` hears of token calls; `journal` keeps what is attached where there is only the fallback tag.
+    `observe` hears of token calls; `journal` keeps what is attached where there is only the fallback tag; `warned` hears what registries warn of, each
+    text once.
     """
 
     egress: Egress
@@ -56,6 +59,7 @@ class SessionSettings(Struct, frozen=True, kw_only=True):
     loopback_tls: bool = False
     observe: Observer | None = None
     journal: Journal | None = None
+    warned: Observer | None = None
 
 
 class Answered(Struct, frozen=True):
@@ -111,6 +115,7 @@ class _Memory:
         self.answers: OrderedDict[_Key, _Known] = OrderedDict()
         self.lock = threading.Lock()
         self.referrers_api = Learnt()
+        self.warnings: set[str] = set()
 
 
 class Session:
@@ -253,6 +258,16 @@ class Session:
             self._remember(asked.key, _Known(answer, challenge, credential))
         return response
 
+    def _tell_warnings(self, response: Response, warned: Observer) -> None:
+        """Shown once, never acted on."""
+        for text in _warnings(response.headers["warning"]):
+            line = f"{urlsplit(response.url).hostname} warns: {text[:_WARNING_LENGTH]}"
+            with self._memory.lock:
+                new = line not in self._memory.warnings and len(self._memory.warnings) < _MOST_WARNINGS
+                self._memory.warnings.add(line) if new else None
+            if new:
+                warned(line)
+
     def _forget(self, key: _Key) -> None:
         with self._memory.lock:
             stale = self._memory.answers.pop(key, None)
@@ -276,6 +291,8 @@ class Session:
 
     def _follow(self, request: Request, deadline: Deadline, limit: int) -> Response:
         response = self._transport.send(request, deadline, limit)
+        if "warning" in response.headers and self._settings.warned is not None:
+            self._tell_warnings(response, self._settings.warned)
         for _ in range(limits.REDIRECTS):
             location = response.headers.get("location")
             if response.status not in _REDIRECTS or not location or request.method not in ("GET", "HEAD"):
@@ -285,6 +302,12 @@ class Session:
         if response.status in _REDIRECTS:
             raise InconclusiveError(codes.REGISTRY_NONSENSE, f"more than {limits.REDIRECTS} redirects", where=request.origin)
         return response
+
+
+def _warnings(header: str) -> list[str]:
+    """The texts of `299 - "..."`; others are not ours (distribution-spec "Warnings")."""
+    found = _WARNING.findall(header[: limits.ERROR_BYTES])
+    return [re.sub(r"\\(.)", r"\1", text) for text in found]
 
 
 def _widened(challenge: Challenge, repository: str) -> Challenge:

@@ -6,7 +6,6 @@ and are left out; other tags that are no versions, as channels are, come last.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -17,14 +16,13 @@ from verifier.charts.version import Version, parse_version
 from verifier.model.artifact import OciChart
 from verifier.model.digest import Digest
 from verifier.model.evidence import Gap
-from verifier.model.reference import Reference
+from verifier.model.reference import Reference, is_evidence_tag
 from verifier.operations.connections import Connections
 from verifier.operations.inspect import inspect
 from verifier.operations.verification import Options
 from verifier.trust.anchors import TrustMaterial
 
 _AT_ONCE = 8  # each look at a chart waits for look-ups of its own
-_EVIDENCE_TAG = re.compile(r"sha(?:256|512)-[0-9a-f]{64}(?:\.[a-z]+)?")
 
 
 class Listed(Struct, frozen=True, kw_only=True):
@@ -36,11 +34,6 @@ class Listed(Struct, frozen=True, kw_only=True):
     verified: int = 0
     present: int = 0
     gaps: tuple[Gap, ...] = ()
-
-
-def is_evidence_tag(tag: str) -> bool:
-    """Whether a tag holds what is attached to a chart, or the list of it."""
-    return _EVIDENCE_TAG.fullmatch(tag) is not None
 
 
 def version_of(tag: str) -> Version | None:

@@ -19,12 +19,12 @@ from msgspec import Struct
 from verifier.model import codes, limits
 from verifier.model.digest import Digest, parse_digest
 from verifier.model.errors import InconclusiveError, error
+from verifier.model.reference import is_evidence_tag
 from verifier.oci.manifest import Index, read_manifest
 from verifier.oci.referrers import fallback_tag
 from verifier.oci.repository import Repository
 from verifier.oci.source import resolve_if_there
 from verifier.operations.cosign_tags import cosign_tag
-from verifier.operations.listing import is_evidence_tag
 from verifier.operations.retention import Held, Keep, Plan, plan
 
 _CREATED = "org.opencontainers.image.created"

@@ -17,7 +17,7 @@ from verifier.formats.json import dump_json
 from verifier.model import codes, limits
 from verifier.model.digest import Digest, parse_digest, sha256
 from verifier.model.errors import FailedError, VerifierError
-from verifier.model.reference import is_repository, is_tag
+from verifier.model.reference import is_evidence_tag, is_repository, is_tag
 from verifier.oci.layout import REF_NAME, ImageLayout, StoreRules
 from verifier.oci.manifest import INDEX, Index, read_manifest, write_index
 from verifier.registry.guard import RegistrySettings
@@ -105,10 +105,15 @@ class RegistryApp:
         tag = None if isinstance(wanted, Digest) else wanted
         digest = wanted if isinstance(wanted, Digest) else sha256(data)
         rules = StoreRules(lambda: _check_blobs(layout, data), tag is None or self._settings.may_move(_name(request), tag))
+        moved = await asyncio.to_thread(_named_before, layout, tag, digest) if tag is not None else None
         await asyncio.to_thread(layout.store_manifest, data, media_type, digest, tag, rules)
         headers = {"Location": f"{request.path.rpartition('/')[0]}/{digest}", "Docker-Content-Digest": str(digest)}
         subject = getattr(parsed, "subject", None)
-        return Answer(201, {**headers, "OCI-Subject": str(subject.digest)} if subject is not None else headers)
+        if subject is not None:
+            headers["OCI-Subject"] = str(subject.digest)
+        if moved is not None and not is_evidence_tag(str(tag)):
+            headers["Warning"] = f'299 - "the tag {tag} was moved; it named {moved}"'
+        return Answer(201, headers)
 
     async def delete_manifest(self, request: IncomingRequest, layout: ImageLayout, rest: str) -> Answer:
         """By tag or digest."""
@@ -272,6 +277,12 @@ def _check_blobs(layout: ImageLayout, manifest: bytes) -> None:
     missing = missing_blob(layout, manifest)
     if missing is not None:
         raise RegistryError(404, "MANIFEST_BLOB_UNKNOWN", f"{missing.digest} is not here")
+
+
+def _named_before(layout: ImageLayout, tag: str, digest: Digest) -> Digest | None:
+    """What the tag named until now, if that is something else."""
+    entries = layout.entries() if layout.exists else ()
+    return next((item.digest for item in entries if item.annotations.get(REF_NAME) == tag and item.digest != digest), None)
 
 
 def _name(request: IncomingRequest) -> str:

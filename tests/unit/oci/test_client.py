@@ -20,12 +20,16 @@ from verifier.model.digest import Digest, parse_digest, sha256
 from verifier.model.errors import FailedError, InconclusiveError, VerifierError
 from verifier.model.evidence import Kind
 from verifier.net.deadline import Deadline
+from verifier.net.egress import Egress
+from verifier.net.transport import HttpTransport
 from verifier.oci.authorization import _related
 from verifier.oci.challenge import choose, parse_challenges
 from verifier.oci.credentials import Basic, Credential, IdentityToken, RegistryToken
+from verifier.oci.keychain import Credentials
 from verifier.oci.manifest import Index, Manifest, read_manifest, write_referrer
 from verifier.oci.referrers import fallback_tag
 from verifier.oci.repository import Repository
+from verifier.oci.session import Session, SessionSettings
 
 DATA = b"some chart"
 BLOB = Descriptor(media_type="x", digest=sha256(DATA), size=len(DATA))
@@ -193,6 +197,23 @@ def test_bearer_with_identity_and_registry_tokens() -> None:
         registry.tokens["good-token"] = Token("me", {"acme/web": {"pull"}}, time.monotonic() + 60)
         assert repository(registry.host, credential=RegistryToken("good-token")).resolve("1")
         assert fails(lambda: repository(registry.host, credential=RegistryToken("bad")).resolve("1")).code.name == "unauthorized"
+
+
+def test_what_a_registry_warns_of_is_told_once_and_never_acted_on() -> None:
+    heard: list[str] = []
+    with simulated(Switches(warning='old \\"thing\\"')) as registry:
+        registry.put("acme/web", image(), "1")
+        egress = Egress(allow_private=True)
+        session = Session(HttpTransport(egress=egress), Credentials(), SessionSettings(egress=egress, warned=heard.append))
+        target = Repository(session, registry.host, "acme/web", Deadline.after(20))
+        for _ in range(3):
+            assert target.resolve("1")
+        assert heard == ['127.0.0.1 warns: old "thing"']
+        for number in range(40):
+            registry.switches.warning = f"flood {number}" + "x" * 9000
+            target.resolve("1")
+        assert len(heard) <= 20
+        assert all(len(line) < 600 for line in heard)
 
 
 def test_whoever_writes_asks_for_one_token() -> None:

@@ -16,7 +16,8 @@ from tests.support.signers import pair
 from tests.support.world import connect, publish, sign
 from verifier.model.digest import Digest, sha256
 from verifier.model.errors import MisuseError
-from verifier.operations.listing import is_evidence_tag, newest_first, version_of
+from verifier.model.reference import is_evidence_tag
+from verifier.operations.listing import newest_first, version_of
 from verifier.operations.retention import Held, Keep, Pins, find_pins, plan
 from verifier.signers.public import public_pem
 

@@ -166,6 +166,14 @@ def test_a_manifest_may_come_before_its_subject(client: Client) -> None:
     assert client("PUT", "/v2/acme/web/manifests/index", write_index((Descriptor(media_type=MANIFEST, digest=sha256(manifest), size=len(manifest)),)))[0] == 201
 
 
+def test_a_tag_that_moves_is_warned_of(client: Client) -> None:
+    for note in ("a", "a", "b"):
+        _, headers, _ = client("PUT", "/v2/acme/web/manifests/1.0", image(note), Content_Type=MANIFEST)
+    assert headers["warning"] == f'299 - "the tag 1.0 was moved; it named {sha256(image("a"))}"'
+    for note in ("a", "b"):
+        assert "warning" not in client("PUT", f"/v2/acme/web/manifests/sha256-{'0' * 64}", image(note), Content_Type=MANIFEST)[1]
+
+
 def test_read_only(tmp_path: Path) -> None:
     store = RegistryStore(tmp_path)
     store.prepare()
