@@ -13,7 +13,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from verifier.formats.yaml import Mapping as YamlMapping
-from verifier.formats.yaml import Scalar, YamlError, parse_yaml
+from verifier.formats.yaml import Node, Scalar, YamlError, parse_yaml
 from verifier.model import codes
 from verifier.model.errors import MisuseError
 
@@ -39,6 +39,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     helm: str = "helm"
     policy_trust: str | None = None
     plain_http: bool = False
+    mirrors: tuple[tuple[str, str], ...] = ()
     roots: Path
     policies: Path
     journal: Path
@@ -47,8 +48,11 @@ class Settings(Struct, frozen=True, kw_only=True):
 def load_settings(environment: Mapping[str, str], files: tuple[Path, ...] | None = None) -> Settings:
     """Read them; raises MisuseError `config-invalid`. Relative paths in a file start at the file."""
     values: dict[str, str] = {}
+    mirrors: dict[str, str] = {}
     for path in files if files is not None else (SYSTEM_FILE, _user_file(environment)):
-        values.update(_read(path))
+        read, more = _read(path)
+        values.update(read)
+        mirrors.update(more)
     values.update({key: environment[name] for key, name in _KEYS.items() if environment.get(name)})
     _check_absolute(values, environment)
     return Settings(
@@ -58,6 +62,7 @@ def load_settings(environment: Mapping[str, str], files: tuple[Path, ...] | None
         helm=values.get("helm") or shutil.which("helm", path=environment.get("PATH", "")) or "helm",
         policy_trust=values.get("policyTrust"),
         plain_http=_switch("plainHttp", values),
+        mirrors=_mirrors(environment, mirrors),
         roots=_roots(environment),
         policies=_data(environment) / "policies",
         journal=_data(environment) / "attached.jsonl",
@@ -78,6 +83,22 @@ def _switch(key: str, values: Mapping[str, str]) -> bool:
     if text not in ("true", "1", "false", "0"):
         raise MisuseError(codes.CONFIG_INVALID, f"{key} ({_KEYS[key]}) is {text[:40]!r}, expected true or false")
     return text in ("true", "1")
+
+
+def parse_mirror(text: str) -> tuple[str, str]:
+    """`ORIGIN=MIRROR`, as a flag or variable writes it; raises MisuseError `config-invalid`."""
+    origin, equals, mirror = text.partition("=")
+    if not equals:
+        raise MisuseError(codes.CONFIG_INVALID, f"{text[:200]!r} is no mirror, expected ORIGIN=MIRROR, each oci://HOST[/PATH]")
+    return origin.strip(), mirror.strip()
+
+
+def _mirrors(environment: Mapping[str, str], written: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """`mirrors:` of the files, else VERIFIER_MIRRORS: ORIGIN=MIRROR, with commas in between."""
+    text = environment.get("VERIFIER_MIRRORS", "")
+    if text:
+        return tuple(parse_mirror(part) for part in text.split(","))
+    return tuple(written.items())
 
 
 def _roots(environment: Mapping[str, str]) -> Path:
@@ -124,20 +145,32 @@ def _user_file(environment: Mapping[str, str]) -> Path:
     return Path(environment.get("XDG_CONFIG_HOME") or home / ".config") / "verifier" / "verifier.yaml"
 
 
-def _read(path: Path) -> dict[str, str]:
+def _read(path: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """The settings of a file, and its mirrors."""
     try:
         data = path.read_bytes()
     except OSError:
-        return {}  # not there, or not ours to read: then it configures nothing
+        return {}, {}  # not there, or not ours to read: then it configures nothing
     try:
         node = parse_yaml(data)
     except YamlError as error:
         raise MisuseError(codes.CONFIG_INVALID, str(error), where=str(path)) from error
     if not isinstance(node, YamlMapping):
         raise MisuseError(codes.CONFIG_INVALID, "must be a mapping", where=str(path))
-    values = {}
+    values: dict[str, str] = {}
+    mirrors: dict[str, str] = {}
     for key, value in node.items.items():
-        if key not in _KEYS or not isinstance(value, Scalar) or not value.text:
-            raise MisuseError(codes.CONFIG_INVALID, f"line {value.line}: {key!r} is not a setting; known are {', '.join(_KEYS)}", where=str(path))
-        values[key] = value.text if "://" in value.text or key in _SWITCHES else str(path.parent / value.text)
-    return values
+        if key == "mirrors" and isinstance(value, YamlMapping):
+            mirrors = {origin: _text(mirror, origin, path) for origin, mirror in value.items.items()}
+            continue
+        if key not in _KEYS:
+            raise MisuseError(codes.CONFIG_INVALID, f"line {value.line}: {key!r} is not a setting; known are {', '.join((*_KEYS, 'mirrors'))}", where=str(path))
+        text = _text(value, key, path)
+        values[key] = text if "://" in text or key in _SWITCHES else str(path.parent / text)
+    return values, mirrors
+
+
+def _text(value: Node, key: str, path: Path) -> str:
+    if not isinstance(value, Scalar) or not value.text:
+        raise MisuseError(codes.CONFIG_INVALID, f"line {value.line}: {key!r} must be a text", where=str(path))
+    return value.text

@@ -25,11 +25,12 @@ from verifier.oci.cloud import CloudLogins
 from verifier.oci.credentials import Basic
 from verifier.oci.journal import FileJournal
 from verifier.oci.keychain import Credentials
+from verifier.oci.mirror import read_mirrors
 from verifier.oci.session import Session, SessionSettings
 from verifier.operations.connections import Connections
 from verifier.operations.gather import EvidenceFiles
 from verifier.operations.verification import Options
-from verifier.settings import credential_files, load_settings
+from verifier.settings import credential_files, load_settings, parse_mirror
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -44,6 +45,7 @@ class Network(Struct, frozen=True, kw_only=True):
     insecure_skip_tls_verify: bool
     registry_config: str | None
     debug: bool
+    mirror: tuple[str, ...] = ()
 
     @property
     def unsafe(self) -> tuple[str, ...]:
@@ -79,7 +81,7 @@ class Network(Struct, frozen=True, kw_only=True):
             egress=egress, tls=tls, plain_http=plain_http, loopback_tls=loopback_tls, observe=observe, journal=FileJournal(settings.journal)
         )
         session = Session(transport, credentials, about)
-        return Connections(session)
+        return Connections(session, mirrors=read_mirrors(tuple(parse_mirror(text) for text in self.mirror) or settings.mirrors))
 
 
 def network_options(command: _F) -> _F:
@@ -108,6 +110,7 @@ _NETWORK = (
     click.option("--key-file", type=click.Path(dir_okay=False), help="The client certificate's key (PEM)."),
     click.option("--insecure-skip-tls-verify", is_flag=True, help="UNSAFE: do not check the registry's certificate."),
     click.option("--registry-config", type=click.Path(dir_okay=False), help="Credentials file in Docker's format."),
+    click.option("--mirror", multiple=True, metavar="ORIGIN=MIRROR", help="Read what is of ORIGIN (oci://HOST[/PATH]) from MIRROR; tags stay the origin's."),
     click.option("--debug", is_flag=True, envvar="VERIFIER_DEBUG", help="Show each request on stderr, secrets masked."),
 )
 

@@ -18,7 +18,7 @@ from verifier.model.context import Context
 from verifier.model.errors import MisuseError
 from verifier.net.proxy import NO_PROXIES, read_proxies
 from verifier.net.transport import TlsSettings
-from verifier.settings import load_settings
+from verifier.settings import load_settings, parse_mirror
 
 if TYPE_CHECKING:
     from verifier.server.build import ServerSettings
@@ -58,6 +58,7 @@ _SWITCH_SECONDS = 0.001
     help="Keep decisions in this SQLite file, or in a database that servers share; what cannot be kept is not allowed. GET /v1/decisions reads them.",
 )
 @click.option("--keep-days", default=90, show_default=True, type=click.IntRange(1, 3650), help="How long decisions stay in the store.")
+@click.option("--mirror", multiple=True, metavar="ORIGIN=MIRROR", help="Read what is of ORIGIN (oci://HOST[/PATH]) from MIRROR; tags stay the origin's.")
 @click.option("--log/--no-log", default=True, show_default=True, help="Tell each answer on stderr, as a line of JSON.")
 @click.option("--rate", default=0.0, show_default=True, type=click.FloatRange(0.0), help="Questions a second that each caller may ask; 0 sets no limit.")
 @click.option("--kubernetes", is_flag=True, help="Look up what objects refer to, by KUBECONFIG or the cluster around us.")
@@ -117,6 +118,7 @@ def _settings(policy: str, callers: str | None, options: dict[str, Any]) -> Serv
         plain_http=options["plain_http"],
         tls=TlsSettings(ca_file=options["ca_file"]),
         registry_config=options["registry_config"],
+        mirrors=tuple(parse_mirror(text) for text in options["mirror"]),
         service=ServiceSettings(
             slots=options["slots"],
             seconds=seconds,

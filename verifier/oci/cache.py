@@ -16,34 +16,41 @@ from verifier.model.digest import Digest
 from verifier.oci.source import Fetched, Referrers, Source
 
 
+class Kept(Struct, frozen=True):
+    """Bytes with their media type, and the mirror that had them."""
+
+    media_type: str
+    data: bytes
+    read_from: str | None = None
+
+
 class ContentCache:
     """Least recently used content goes first; `most_bytes` bounds the sum of the contents."""
 
     def __init__(self, most_bytes: int) -> None:
         self._most = most_bytes
         self._size = 0
-        self._items: OrderedDict[tuple[str, Digest], tuple[str, bytes]] = OrderedDict()
+        self._items: OrderedDict[tuple[str, Digest], Kept] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, where: str, digest: Digest) -> tuple[str, bytes] | None:
-        """Media type and bytes, or None."""
+    def get(self, where: str, digest: Digest) -> Kept | None:
+        """What is kept, or None."""
         with self._lock:
             item = self._items.get((where, digest))
             if item is not None:
                 self._items.move_to_end((where, digest))
             return item
 
-    def put(self, where: str, digest: Digest, media_type: str, data: bytes) -> None:
+    def put(self, where: str, digest: Digest, kept: Kept) -> None:
         """Keep it, unless it alone would fill a quarter."""
-        if len(data) > self._most // 4:
+        if len(kept.data) > self._most // 4:
             return
         with self._lock:
             old = self._items.pop((where, digest), None)
-            self._size += len(data) - (len(old[1]) if old else 0)
-            self._items[where, digest] = (media_type, data)
+            self._size += len(kept.data) - (len(old.data) if old else 0)
+            self._items[where, digest] = kept
             while self._size > self._most:
-                _, (_, dropped) = self._items.popitem(last=False)
-                self._size -= len(dropped)
+                self._size -= len(self._items.popitem(last=False)[1].data)
 
 
 class CachedSource(Struct, frozen=True):
@@ -69,15 +76,17 @@ class CachedSource(Struct, frozen=True):
     def manifest(self, digest: Digest) -> Fetched:
         """From the cache if it is there."""
         known = self.cache.get(self._key, digest)
-        return Fetched(digest=digest, media_type=known[0], data=known[1]) if known else self._kept(self.source.manifest(digest))
+        if known is None:
+            return self._kept(self.source.manifest(digest))
+        return Fetched(digest=digest, media_type=known.media_type, data=known.data, read_from=known.read_from)
 
     def blob(self, descriptor: Descriptor, limit: int) -> bytes:
         """From the cache if it is there."""
         known = self.cache.get(self._key, descriptor.digest)
-        if known is not None and len(known[1]) == descriptor.size <= limit:
-            return known[1]
+        if known is not None and len(known.data) == descriptor.size <= limit:
+            return known.data
         data = self.source.blob(descriptor, limit)
-        self.cache.put(self._key, descriptor.digest, descriptor.media_type, data)
+        self.cache.put(self._key, descriptor.digest, Kept(descriptor.media_type, data))
         return data
 
     def referrers(self, digest: Digest) -> Referrers:
@@ -89,5 +98,5 @@ class CachedSource(Struct, frozen=True):
         return self.source.tags()
 
     def _kept(self, fetched: Fetched) -> Fetched:
-        self.cache.put(self._key, fetched.digest, fetched.media_type, fetched.data)
+        self.cache.put(self._key, fetched.digest, Kept(fetched.media_type, fetched.data, fetched.read_from))
         return fetched

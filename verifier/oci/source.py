@@ -15,11 +15,12 @@ from verifier.model.evidence import Gap, Kind
 
 
 class Fetched(Struct, frozen=True, kw_only=True):
-    """A manifest's bytes, under the digest that we computed."""
+    """A manifest's bytes, under the digest that we computed; `read_from`: the mirror that had them."""
 
     digest: Digest
     media_type: str
     data: bytes
+    read_from: str | None = None
 
     @property
     def descriptor(self) -> Descriptor:

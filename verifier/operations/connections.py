@@ -20,6 +20,7 @@ from verifier.oci.source import Source, Target
 if TYPE_CHECKING:
     from verifier.oci.cache import ContentCache
     from verifier.oci.layout import ImageLayout
+    from verifier.oci.mirror import Mirrors
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
@@ -31,6 +32,7 @@ class Connections(Struct, frozen=True):
 
     session: Session
     cache: ContentCache | None = None
+    mirrors: Mirrors | None = None
     pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(_THREADS, thread_name_prefix="lookup"))
 
     def under(self, credentials: Keychain) -> Connections:
@@ -41,12 +43,21 @@ class Connections(Struct, frozen=True):
         """Where the reference is read from."""
         if not isinstance(reference, Reference):
             return _layout(reference)
-        place = Repository(self.session, reference.registry, reference.repository, deadline)
+        place = self._place(reference, deadline)
         if self.cache is None:
             return place
         from verifier.oci.cache import CachedSource
 
         return CachedSource(place, self.cache, self.session.credentials.identity(reference.registry, reference.repository))
+
+    def _place(self, reference: Reference, deadline: Deadline) -> Source:
+        origin = Repository(self.session, reference.registry, reference.repository, deadline)
+        found = self.mirrors.find(reference.registry, reference.repository) if self.mirrors is not None else None
+        if found is None:
+            return origin
+        from verifier.oci.mirror import MirroredSource
+
+        return MirroredSource(origin, Repository(self.session, *found, deadline))
 
     def target(self, reference: Reference | LayoutReference, deadline: Deadline) -> Target:
         """Where the reference is written to."""

@@ -162,7 +162,14 @@ def _pinned(reference: Reference | LayoutReference, fetched: Fetched) -> PinnedR
     tag, was_pinned = reference.tag, reference.digest is not None
     match reference:
         case Reference():
-            return PinnedReference(registry=reference.registry, repository=reference.repository, digest=fetched.digest, tag=tag, was_pinned=was_pinned)
+            return PinnedReference(
+                registry=reference.registry,
+                repository=reference.repository,
+                digest=fetched.digest,
+                tag=tag,
+                was_pinned=was_pinned,
+                read_from=fetched.read_from,
+            )
         case LayoutReference(asserted=Reference() as origin):
             return PinnedReference(
                 registry=origin.registry, repository=origin.repository, digest=fetched.digest, tag=origin.tag, was_pinned=was_pinned, read_from=str(reference)

@@ -23,6 +23,7 @@ from verifier.net.web import WebClient
 from verifier.oci.cache import ContentCache
 from verifier.oci.cloud import CloudLogins
 from verifier.oci.keychain import Credentials
+from verifier.oci.mirror import read_mirrors
 from verifier.oci.session import Session, SessionSettings
 from verifier.operations.connections import Connections
 from verifier.operations.namespaces import NamespaceSecrets
@@ -57,6 +58,7 @@ class ServerSettings(Struct, frozen=True, kw_only=True):
     allowed_hosts: frozenset[str] = frozenset()
     plain_http: bool = False
     tls: TlsSettings = field(default_factory=TlsSettings)
+    mirrors: tuple[tuple[str, str], ...] = ()
     registry_config: str | None = None
     service: ServiceSettings = field(default_factory=ServiceSettings)
     admission: AdmissionSettings | None = None
@@ -80,7 +82,7 @@ def build_app(settings: ServerSettings) -> FastAPI:
     credentials = Credentials(files, environment=os.environ, clouds=CloudLogins(os.environ, lambda: WebClient(egress=egress, tls=settings.tls)))
     loopback_tls = bool(settings.tls.ca_file)
     session = Session(transport, credentials, SessionSettings(egress=egress, tls=settings.tls, plain_http=settings.plain_http, loopback_tls=loopback_tls))
-    connections = Connections(session, ContentCache(_CACHE_BYTES))
+    connections = Connections(session, ContentCache(_CACHE_BYTES), read_mirrors(settings.mirrors or load_settings(os.environ).mirrors))
     callers = _callers(settings)
     store = _store(settings.store) if settings.store is not None else None
     cluster = connect(os.environ, settings.service.seconds / 2, RESOURCES) if settings.kubernetes else None
