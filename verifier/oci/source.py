@@ -69,6 +69,16 @@ def resolve_if_there(source: Source, tag: str) -> Fetched | None:
         raise
 
 
+def manifest_if_there(source: Source, digest: Digest) -> Fetched | None:
+    """The manifest of a digest, or None where there is none; any other trouble is raised."""
+    try:
+        return source.manifest(digest)
+    except InconclusiveError as error:
+        if error.code is codes.NOT_FOUND:
+            return None
+        raise
+
+
 class Target(Source, Protocol):
     """Writing."""
 

@@ -23,7 +23,7 @@ from verifier.model.reference import is_evidence_tag
 from verifier.oci.manifest import Index, read_manifest
 from verifier.oci.referrers import fallback_tag
 from verifier.oci.repository import Repository
-from verifier.oci.source import resolve_if_there
+from verifier.oci.source import manifest_if_there, resolve_if_there
 from verifier.operations.cosign_tags import cosign_tag
 from verifier.operations.retention import Held, Keep, Plan, plan
 
@@ -149,7 +149,7 @@ def _orphans(place: Repository, tags: tuple[str, ...], subjects: set[Digest], st
     seen: set[Digest] = set()
     for tag in tags:
         subject = _subject(tag) if is_evidence_tag(tag) else None
-        if subject is None or subject in subjects or subject in seen or subject in staying or _is_there(place, subject):
+        if subject is None or subject in subjects or subject in seen or subject in staying or manifest_if_there(place, subject) is not None:
             continue
         seen.add(subject)
         yield _doomed(place, subject, (), staying)
@@ -161,13 +161,3 @@ def _subject(tag: str) -> Digest | None:
         return parse_digest(f"{algorithm}:{rest.partition('.')[0]}")
     except ValueError:
         return None  # sha512 is cut off in such a tag: what it is of cannot be told
-
-
-def _is_there(place: Repository, digest: Digest) -> bool:
-    try:
-        place.manifest(digest)
-    except InconclusiveError as trouble:
-        if trouble.code is codes.NOT_FOUND:
-            return False
-        raise
-    return True

@@ -27,7 +27,7 @@ from verifier.oci.journal import Journal
 from verifier.oci.manifest import INDEX, MANIFEST, Manifest, read_manifest, write_index
 from verifier.oci.referrers import fallback_tag, list_by_tag, read_list
 from verifier.oci.repository import Repository, describe
-from verifier.oci.source import Fetched, Source
+from verifier.oci.source import Source, manifest_if_there
 
 
 class State(Enum):
@@ -121,8 +121,8 @@ def _look(place: Repository, subject: Digest, old: Descriptor | None, wanted: tu
         return Entry(digest=digest, state=State.LISTED, source=source, descriptor=old)
     state = State.ADDED if old is None else State.COMPLETED
     try:
-        fetched = _fetch(place, digest)
-        if fetched is None and other is not None and (fetched := _fetch(other, digest)) is not None:
+        fetched = manifest_if_there(place, digest)
+        if fetched is None and other is not None and (fetched := manifest_if_there(other, digest)) is not None:
             state = State.RESTORED
         parsed = read_manifest(fetched.data, where=place.where) if fetched is not None else None
     except VerifierError as trouble:
@@ -132,15 +132,6 @@ def _look(place: Repository, subject: Digest, old: Descriptor | None, wanted: tu
     if not isinstance(parsed, Manifest) or parsed.subject is None or parsed.subject.digest != subject:
         return Entry(digest=digest, state=State.FOREIGN, source=source, reason="it does not refer to this chart", descriptor=old)
     return Entry(digest=digest, state=state, source=source, descriptor=describe(fetched.data, MANIFEST))
-
-
-def _fetch(source: Source, digest: Digest) -> Fetched | None:
-    try:
-        return source.manifest(digest)
-    except InconclusiveError as trouble:
-        if trouble.code is codes.NOT_FOUND:
-            return None
-        raise
 
 
 def _write(place: Repository, subject: Digest, planned: Repaired, other: Source | None, *, by_api: bool) -> None:

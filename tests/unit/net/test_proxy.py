@@ -10,12 +10,15 @@ from tests.simulators.internet import internet
 from tests.simulators.registry import simulated
 from tests.simulators.registry.serve import RegistrySite
 from tests.simulators.registry.state import SimulatedRegistry
+from tests.support.cli import run
+from tests.support.signers import pair
 from verifier.model.errors import InconclusiveError, MisuseError
 from verifier.net.deadline import Deadline
 from verifier.net.egress import Egress
 from verifier.net.proxy import Proxies, Proxy, read_proxies
 from verifier.net.transport import HttpTransport, Request, Response, TlsSettings
 from verifier.net.web import WebClient
+from verifier.signers.public import public_pem
 
 PROXY = Proxy("http://proxy.acme.test:3128")
 
@@ -166,3 +169,19 @@ def test_a_proxy_that_refuses_or_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(InconclusiveError) as caught:
         ask(HttpTransport(egress=egress, tls=tls), "https://ghcr.io/v2/")
     assert caught.value.code.name == "proxy-failed"
+
+
+def test_the_server_says_that_a_proxy_stands_in_between(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("verifier.server.listeners.run", lambda listeners: None)
+    (tmp_path / "ci.pub").write_bytes(public_pem(pair("ci").public))
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(
+        "apiVersion: verifier/v1\nkind: ChartPolicy\nmetadata: {name: x}\ntrust: {ci: {key: {file: ci.pub}}}\n"
+        "rules: [{name: a, charts: ['oci://a.test/*'], require: {signed: {by: ci}}}]\n"
+    )
+    words = ("serve", "--policy", str(policy), "--listen", "127.0.0.1:0")
+    assert "a proxy" not in run(*words).err
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.acme.test:3128")
+    said = run(*words)
+    assert said.status == 0, said.text
+    assert "addresses of registries are not pinned" in said.err
