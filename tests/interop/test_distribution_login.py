@@ -142,6 +142,8 @@ def test_push_sign_verify_and_copy(stage: Stage, tmp_path: Path) -> None:
     verified = run("verify", f"oci://{stage.host}/acme/web:1.4.2", *trusted, "--debug")
     assert verified.status == 0, verified.text
     assert PASSWORD not in verified.text
+    assert run("inspect", reference, *trusted).out.count("  verified  ") == 1
+    assert "verified 1 signature" in run("registry", "list", f"{stage.host}/acme/web", *trusted).out
     policy = tmp_path / "policy.yaml"
     policy.write_text(
         "apiVersion: verifier/v1\nkind: ChartPolicy\nmetadata: {name: copies}\ntrust: {ci: {key: {file: ci.pub}}}\nrules:\n"

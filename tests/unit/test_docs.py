@@ -78,6 +78,7 @@ def test_every_option_that_docs_name_exists() -> None:
             ("serve",),
             ("registry", "serve"),
             ("registry", "login"),
+            ("dependencies", "verify"),
             ("registry", "check"),
             ("registry", "list"),
             ("registry", "prune"),

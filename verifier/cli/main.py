@@ -42,6 +42,7 @@ _COMMANDS = {
     "bundle": ("verifier.cli.copy", "bundle", "One file with chart, evidence and policy, for a place without a network."),
     "show": ("verifier.cli.show", "show", "Show a verified chart's files, like `helm show`."),
     "policy": ("verifier.cli.policy", "policy", "Check, test, compare and replay policies."),
+    "dependencies": ("verifier.cli.dependencies", "dependencies", "Verify what a chart depends on, and hold it to recorded digests."),
     "trust": ("verifier.cli.roots", "trust", "Show sigstore's trusted roots, and refresh them."),
     "keys": ("verifier.cli.keys", "keys", "Make a key pair, say what a trust file holds, list what a key signed."),
     "helm": ("verifier.cli.helm", "helm", "Helm's plugin and getter, and Helm's commands on verified bytes."),

@@ -59,7 +59,7 @@ class Network(Struct, frozen=True, kw_only=True):
         `given` is a host and the credential for it alone; without one, what the environment says.
         """
         with ExitStack() as stack:
-            observe = _debug if self.debug else None
+            observe = show_request if self.debug else None
             if observe is None and not quiet and progress.wanted():
                 observe = stack.enter_context(progress.shown()).note
             connections = self._connect(observe, given or _given_credential())
@@ -180,7 +180,8 @@ def _warned(line: str) -> None:
     click.echo(f"verifier: {safe(line)}", err=True)
 
 
-def _debug(line: str) -> None:
+def show_request(line: str) -> None:
+    """What `--debug` prints for a request."""
     from verifier.report.text import safe
 
     click.echo(f"debug: {safe(line)}", err=True)

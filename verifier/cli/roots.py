@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from verifier.cli.main import report_error
-from verifier.cli.options import echo
+from verifier.cli.options import echo, show_request
 from verifier.model import codes
 from verifier.model.errors import FailedError, MisuseError
 from verifier.report.text import safe
@@ -42,7 +42,8 @@ def show(file: str | None) -> None:
 @click.option("--tuf-url", default=PUBLIC_GOOD_TUF, show_default=True, metavar="URL", help="The TUF repository, for example a mirror of your own.")
 @click.option("--tuf-root", type=click.Path(dir_okay=False), help="The root.json that another repository is first trusted with.")
 @click.option("--ca-file", type=click.Path(dir_okay=False), help="Trust this CA for the repository, beside the system's.")
-def update(name: str, tuf_url: str, tuf_root: str | None, ca_file: str | None) -> int:
+@click.option("--debug", is_flag=True, envvar="VERIFIER_DEBUG", help="Show each request on stderr, secrets masked.")
+def update(name: str, tuf_url: str, tuf_root: str | None, ca_file: str | None, debug: bool) -> int:
     """Fetch a trusted root through TUF and store it. A repository that does not verify changes nothing."""
     from verifier.net.egress import Egress
     from verifier.net.proxy import read_proxies
@@ -54,7 +55,11 @@ def update(name: str, tuf_url: str, tuf_root: str | None, ca_file: str | None) -
     if name == PUBLIC_GOOD and tuf_url != PUBLIC_GOOD_TUF and tuf_root is None:
         raise MisuseError(codes.USAGE, "a mirror needs --tuf-root FILE, or --name for another instance")
     settings = load_settings(os.environ)
-    transport = HttpTransport(egress=Egress(allow_private=True, proxies=read_proxies(os.environ)), tls=TlsSettings(ca_file=ca_file or settings.ca_file))
+    transport = HttpTransport(
+        egress=Egress(allow_private=True, proxies=read_proxies(os.environ)),
+        tls=TlsSettings(ca_file=ca_file or settings.ca_file),
+        observe=show_request if debug else None,
+    )
     repository = Repository(name=name, url=tuf_url, root=Path(tuf_root) if tuf_root else None)
     try:
         root = update_root(repository, settings.roots, transport)

@@ -206,6 +206,10 @@ SUBCHART_UNJUDGED = _failed(
     "subchart-unjudged",
     "No rule can judge this subchart: it needs an oci:// repository in Chart.yaml and a rule for it, or the rule must say `partial: accept`.",
 )
+DEPENDENCY_DRIFT = _failed(
+    "dependency-drift",
+    "Another chart than the one that was recorded lies under that version; ask who changed it, and record it anew with `verifier dependencies verify --update` if it is meant.",
+)
 DEPENDENCY_MISSING = _failed(
     "dependency-missing",
     "A declared dependency is not in charts/ and would be fetched when the chart is installed; run `helm dependency update` before packaging.",
