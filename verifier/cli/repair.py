@@ -61,7 +61,7 @@ def _source(other: str | None, connections: Connections, deadline: Deadline) -> 
     reference = parse(other)
     if isinstance(reference, FileReference):
         raise MisuseError(codes.REFERENCE_INVALID, "expected oci://HOST/PATH/NAME or oci-layout://DIR", where=other)
-    return connections.target(reference, deadline)
+    return connections.source(reference, deadline)
 
 
 def _digest(text: str) -> Digest:

@@ -77,13 +77,14 @@ class _Known(Struct, frozen=True):
 
 
 class _Asked(Struct, frozen=True):
-    """A request that was refused."""
+    """A request that was refused, and what it showed."""
 
     key: _Key
     registry: str
     request: Request
     deadline: Deadline
     limit: int
+    shown: _Known | None
 
 
 class Learnt:
@@ -154,7 +155,7 @@ class Session:
         known = self._known(key, request.url, deadline)
         response = self._follow(_authorized(request, known.answer.header if known else None), deadline, limit)
         if response.status == 403 and known is not None and _ENDED.search(registry_words(response)):
-            return self._answer_challenge(_Asked(key, registry, request, deadline, limit), known.challenge) or response
+            return self._answer_challenge(_Asked(key, registry, request, deadline, limit, known), known.challenge) or response
         if response.status != 401:
             return response
         from verifier.oci.challenge import choose  # an anonymous registry never asks
@@ -164,7 +165,7 @@ class Session:
             return response
         if self._writes:
             challenge = _widened(challenge, repository)
-        return self._answer_challenge(_Asked(key, registry, request, deadline, limit), challenge) or response
+        return self._answer_challenge(_Asked(key, registry, request, deadline, limit, known), challenge) or response
 
     def answered_as(self, registry: str, repository: str) -> Answered | None:
         """As whom a challenge of this registry was met for this repository; None where it did not ask."""
@@ -199,14 +200,15 @@ class Session:
         except InconclusiveError:
             answer = None
         if answer is None:
-            self._forget(key)
+            self._forget(key, known)
             return None
         known = replace(known, answer=answer)
         self._remember(key, known)
         return known
 
     def _answer_challenge(self, asked: _Asked, challenge: Challenge) -> Response | None:
-        self._forget(asked.key)
+        if asked.shown is not None:
+            self._forget(asked.key, asked.shown)
         response = self._try_each(asked, challenge)
         refused = response is None or response.status in (401, 403)
         if refused and self.credentials.refresh(asked.registry, asked.key[1]):
@@ -268,11 +270,12 @@ class Session:
             if new:
                 warned(line)
 
-    def _forget(self, key: _Key) -> None:
+    def _forget(self, key: _Key, stale: _Known) -> None:
+        """What was refused; what another thread got in its place meanwhile stays."""
         with self._memory.lock:
-            stale = self._memory.answers.pop(key, None)
-        if stale is not None:
-            self._authorization().forget(stale.answer.header)
+            if self._memory.answers.get(key) is stale:
+                del self._memory.answers[key]
+        self._authorization().forget(stale.answer.header)
 
     def _remember(self, key: _Key, known: _Known) -> None:
         with self._memory.lock:

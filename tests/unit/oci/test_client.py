@@ -254,6 +254,22 @@ def test_a_token_that_is_forgotten_by_the_registry_is_asked_for_again() -> None:
         assert fails(lambda: target.resolve("1")).code.name == "unauthorized"
 
 
+def test_many_whose_token_was_refused_cost_few_new_ones() -> None:
+    """Who comes late does not throw away what was got meanwhile."""
+    with simulated(Switches(bearer=("me", "secret"))) as registry:
+        registry.put("acme/web", image(), "1")
+        target = repository(registry.host, credential=Basic("me", "secret"))
+        target.resolve("1")
+        registry.tokens.clear()
+        registry.switches.delay = 0.02
+        threads = [threading.Thread(target=target.resolve, args=("1",)) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sum(path.startswith("/token") for path in registry.paths()) <= 3
+
+
 def test_a_token_server_that_fails_when_a_token_has_ended() -> None:
     with simulated(Switches(bearer=("me", "secret"), token_life=11)) as registry:
         registry.put("acme/web", image(), "1")
