@@ -22,6 +22,10 @@ from verifier.registry.app import RegistryApp  # noqa: E402
 from verifier.registry.running import running  # noqa: E402
 from verifier.registry.store import RegistryStore  # noqa: E402
 
+_THEIRS = (
+    *("VERIFIER_", "COSIGN_", "HELM_", "DOCKER_", "XDG_", "REGISTRY_", "GITHUB_", "GITLAB_", "CI_", "ACTIONS_", "SIGSTORE_"),
+    *("AWS_", "AZURE_", "GOOGLE_", "GCE_", "IDENTITY_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
+)
 _LOOPBACK = ("127.", "::1", "localhost")
 _BEFORE: pytest.StashKey[Any] = pytest.StashKey()
 _real_connect = socket.socket.connect
@@ -34,14 +38,19 @@ def _guarded_connect(self: socket.socket, address: object) -> None:
 
 
 @pytest.fixture(autouse=True)
+def _nobody_else_writes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a second writer nothing needs to settle; tests of two writers are marked `settling`."""
+    if request.node.get_closest_marker("settling") is None:
+        monkeypatch.setattr("verifier.oci.referrers._SETTLE_SECONDS", 0.02)
+
+
+@pytest.fixture(autouse=True)
 def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """No packet leaves the machine; no configuration of whoever runs the tests counts."""
     monkeypatch.setattr(socket.socket, "connect", _guarded_connect)
     home = tmp_path_factory.mktemp("home")
     for name in list(os.environ):
-        if name.startswith(
-            ("VERIFIER_", "COSIGN_", "HELM_", "DOCKER_", "XDG_", "REGISTRY_", "GITHUB_", "GITLAB_", "CI_", "ACTIONS_", "SIGSTORE_")
-        ) and name not in ("VERIFIER_REQUIRE_PEERS", "VERIFIER_PEERS"):
+        if name.startswith(_THEIRS) and name not in ("VERIFIER_REQUIRE_PEERS", "VERIFIER_PEERS"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("GNUPGHOME", str(home / "no-gnupg-home-of-yours"))

@@ -28,7 +28,6 @@ GOLDEN = Path(__file__).parents[2] / "assets" / "golden" / "registry-check"
 @contextmanager
 def staged(name: str, work: Path, patch: pytest.MonkeyPatch) -> Iterator[Stage]:
     no_identity(patch)
-    patch.setattr("verifier.oci.referrers._SETTLE_SECONDS", 0.01)  # nobody else writes here
     with standing(PROFILES[name], work) as stage:
         for variable, text in stage.net.environment.items():
             patch.setenv(variable, text)

@@ -556,6 +556,7 @@ def test_several_at_once_are_listed_by_one_write() -> None:
         assert {item.digest for item in repository(registry.host).referrers(subject.digest).descriptors} == {sha256(item) for item in manifests}
 
 
+@pytest.mark.settling
 def test_two_writers_of_a_fallback_tag_lose_nothing() -> None:
     with simulated(Switches(referrers=False)) as registry:
         subject, _ = subject_in(registry)

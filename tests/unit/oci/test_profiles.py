@@ -30,7 +30,6 @@ CLOUDS = ("amazonaws.com", "pkg.dev", "gcr.io", "azurecr.io")
 def stage(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
     with standing(PROFILES[request.param], tmp_path) as stage:
         no_identity(monkeypatch)
-        monkeypatch.setattr("verifier.oci.referrers._SETTLE_SECONDS", 0.01)  # nobody else writes here
         for name, text in stage.net.environment.items():
             monkeypatch.setenv(name, text)
         yield stage

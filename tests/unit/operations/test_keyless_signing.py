@@ -323,6 +323,7 @@ def test_the_old_form_as_well(keys: Services) -> None:
             assert {claim["evidence"]["kind"] for claim in json.loads(ran.out)["claims"]} == {"cosign-tag"}
 
 
+@pytest.mark.settling
 def test_a_writer_who_is_faster_loses_nothing(keys: Services, monkeypatch: pytest.MonkeyPatch) -> None:
     with simulated() as registry:
         digest = publish(connect(), registry.host, CHART)

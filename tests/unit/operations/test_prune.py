@@ -116,8 +116,7 @@ def test_tags_of_evidence_are_no_versions() -> None:
 
 
 @pytest.fixture(params=["API", "fallback tag"])
-def registry(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimulatedRegistry]:
-    monkeypatch.setattr("verifier.oci.referrers._SETTLE_SECONDS", 0.01)  # nobody else writes here
+def registry(request: pytest.FixtureRequest) -> Iterator[SimulatedRegistry]:
     with simulated(Switches(referrers=request.param == "API")) as registry:
         connections = connect()
         for version in ("1.0.0", "1.0.1", "1.1.0"):

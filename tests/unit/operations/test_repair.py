@@ -45,6 +45,7 @@ def listed(registry: SimulatedRegistry) -> set[str]:
     return {item["digest"] for item in json.loads(registry.manifests[NAME, digest][0])["manifests"]} if digest else set()
 
 
+@pytest.mark.settling
 def test_of_eight_writers_none_is_lost_silently(registry: SimulatedRegistry) -> None:
     said: dict[int, str] = {}
 
