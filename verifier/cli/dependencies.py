@@ -12,7 +12,7 @@ from verifier.formats.json import dump_json
 from verifier.model.codes import Family
 from verifier.model.decision import Outcome
 from verifier.model.mistakes import advise
-from verifier.operations.dependencies import LOCK, Dependency, Judging, declared_references, verify_dependencies
+from verifier.operations.dependencies import LOCK, Dependency, Judging, read_declared, verify_dependencies
 from verifier.report.text import explain, safe
 
 
@@ -34,12 +34,13 @@ def verify(directory: str, update: bool, output: str, trust: TrustFlags, network
     Chart.lock says the versions. The first run that holds records the digests in Chart.verified.lock; from then on another chart under a recorded version
     is denied, also where the policy allows it. Exit codes: 0 all hold, 1 denied, 2 misuse, 3 inconclusive; of several, the worst.
     """
-    loaded = trust.load(declared_references(Path(directory)), network)
+    declared = read_declared(Path(directory))
+    loaded = trust.load(declared.references, network)
     where = command_context(context["environment"], context["cluster"], context["namespace"])
     warn_unsafe(network.unsafe + trust.unsafe)
     with network.connected() as connections:
         judging = Judging(loaded=loaded, connections=connections, options=decision_options(network.unsafe + trust.unsafe), context=where)
-        done = verify_dependencies(Path(directory), judging, update=update)
+        done = verify_dependencies(declared, judging, update=update)
     if output == "json":
         echo(dump_json({"dependencies": [_value(item) for item in done.found], "holds": done.hold, "recorded": done.written}).decode())
     else:

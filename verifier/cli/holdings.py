@@ -104,6 +104,7 @@ def prune(targets: tuple[str, ...], yes: bool, network: Network, **rules: Any) -
     from verifier.operations.prune import execute, plan_pruning
 
     repositories = [_reference(target) for target in targets]
+    warn_unsafe(network.unsafe)
     with network.connected() as connections:
         for repository in repositories:
             place = Repository(connections.session.for_writing(), repository.registry, repository.repository, Deadline.after(_SECONDS))

@@ -77,8 +77,7 @@ class AuthFile:
         helper = _helper(config, key, str(self.path))
         if helper is not None and (helped := self._ask(helper, key)) is not None:
             return f"docker-credential-{helper}, as {self.path} says", helped
-        entry = _mapping(config, "auths", str(self.path)).get(key)
-        found = read_entry(entry, f"{self.path}: auths[{key!r}]") if isinstance(entry, dict) else None
+        found = _entry(config, key, str(self.path))
         return (str(self.path), found) if found is not None else None
 
     def _ask(self, helper: str, key: str) -> Credential | None:
@@ -90,11 +89,12 @@ class AuthFile:
 def entries_credential(text: str, where: str, registry: str, repository: str) -> Credential | None:
     """The credential in a configuration that is given as text, which names no helpers (DOCKER_AUTH_CONFIG)."""
     config = _parse(text.encode(), where)
-    for key in _keys(registry, repository):
-        entry = _mapping(config, "auths", where).get(key)
-        if isinstance(entry, dict) and (found := read_entry(entry, f"{where}: auths[{key!r}]")) is not None:
-            return found
-    return None
+    return next((found for key in _keys(registry, repository) if (found := _entry(config, key, where)) is not None), None)
+
+
+def _entry(config: dict[str, Any], key: str, where: str) -> Credential | None:
+    entry = _mapping(config, "auths", where).get(key)
+    return read_entry(entry, f"{where}: auths[{key!r}]") if isinstance(entry, dict) else None
 
 
 def _helper(config: dict[str, Any], key: str, where: str) -> str | None:  # 2

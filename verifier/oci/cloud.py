@@ -7,31 +7,22 @@
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from verifier.model.errors import InconclusiveError
 from verifier.net.web import WebClient
-from verifier.oci.clouds import aws, azure, google
-from verifier.oci.clouds.lease import Asking, Lease
 from verifier.oci.credentials import Credential
+
+if TYPE_CHECKING:
+    from verifier.oci.clouds.table import Cloud
 
 _SKEW = 60.0  # so that what is shown is still good when it arrives
 _FAILED_SECONDS = 10.0
-
-
-class Cloud(Struct, frozen=True):
-    """One cloud; `hosts` must match the whole host."""
-
-    hosts: re.Pattern[str]
-    log_in: Callable[[str, Asking], Lease]
-
-
-CLOUDS = (Cloud(aws.HOSTS, aws.log_in), Cloud(google.HOSTS, google.log_in), Cloud(azure.HOSTS, azure.log_in))
 
 
 class _Kept(Struct, frozen=True):
@@ -43,8 +34,9 @@ class _Kept(Struct, frozen=True):
 class CloudLogins:
     """Safe to share between threads."""
 
-    def __init__(self, environment: Mapping[str, str], web: Callable[[], WebClient], clouds: tuple[Cloud, ...] = CLOUDS) -> None:
-        self._asking = Asking(environment, web)
+    def __init__(self, environment: Mapping[str, str], web: Callable[[], WebClient], clouds: tuple[Cloud, ...] | None = None) -> None:
+        self._environment = environment
+        self._web = web
         self._clouds = clouds
         self._lock = threading.Lock()
         self._locks: dict[str, threading.Lock] = {}
@@ -52,7 +44,7 @@ class CloudLogins:
 
     def find(self, registry: str) -> Credential | None:
         """The credential for a cloud's registry, None for any other host; raises InconclusiveError `login-failed`."""
-        cloud = next((cloud for cloud in self._clouds if cloud.hosts.fullmatch(registry)), None)  # 1
+        cloud = next((cloud for cloud in self._known_clouds() if cloud.hosts.fullmatch(registry)), None)  # 1
         if cloud is None:
             return None
         with self._lock:
@@ -65,14 +57,23 @@ class CloudLogins:
             raise kept.outcome
         return kept.outcome
 
+    def _known_clouds(self) -> tuple[Cloud, ...]:
+        if self._clouds is not None:
+            return self._clouds
+        from verifier.oci.clouds.table import CLOUDS  # most commands never get here
+
+        return CLOUDS
+
     def forget(self, registry: str, before: float) -> bool:
         """Drop what was got before a time (monotonic), since the registry refused it; whether there was any."""
         kept = self._kept.get(registry)
         return kept is not None and kept.since < before and self._kept.pop(registry, None) is not None
 
     def _log_in(self, cloud: Cloud, registry: str) -> _Kept:  # 3
+        from verifier.oci.clouds.lease import Asking
+
         try:
-            lease = cloud.log_in(registry, self._asking)
+            lease = cloud.log_in(registry, Asking(self._environment, self._web))
         except InconclusiveError as error:
             now = time.monotonic()
             return _Kept(error, now, now + _FAILED_SECONDS)

@@ -17,7 +17,6 @@ from verifier.formats.json import parse_object
 from verifier.model.artifact import Descriptor
 from verifier.model.digest import Digest
 from verifier.model.errors import FailedError, VerifierError
-from verifier.oci.layout import locked_file, replace_file
 from verifier.oci.manifest import descriptor_value, read_descriptor
 
 _MOST_BYTES = 8 * 1024 * 1024  # then the older half is dropped
@@ -41,6 +40,8 @@ class FileJournal:
 
     def note(self, where: str, subject: Digest, attached: Sequence[Descriptor]) -> None:
         """Appended whole; see the module for what happens when it cannot be."""
+        from verifier.oci.layout import locked_file  # only writers pay for it
+
         value = {"time": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", "repository": where, "subject": str(subject)}
         line = json.dumps({**value, "attached": [descriptor_value(item) for item in attached]}) + "\n"
         try:
@@ -69,6 +70,8 @@ class FileJournal:
     def _shorten(self, more: int) -> None:
         if not self._path.is_file() or self._path.stat().st_size + more <= _MOST_BYTES:
             return
+        from verifier.oci.layout import replace_file
+
         data = self._path.read_bytes()
         replace_file(self._path, data[data.index(b"\n", len(data) // 2) + 1 :], 0o600)
 

@@ -91,46 +91,52 @@ class Judging(Struct, frozen=True, kw_only=True):
     context: Context
 
 
-def verify_dependencies(directory: Path, judging: Judging, *, update: bool) -> Dependencies:
-    """Steps 1 to 4; raises MisuseError for a chart or a lock that cannot be read."""
+class Declared(Struct, frozen=True, kw_only=True):
+    """A chart's directory as it was read: its files, and its dependencies in the order of Chart.yaml, at the versions of its lock."""
+
+    directory: Path
+    files: Mapping[str, bytes]
+    items: tuple[Dependency, ...]
+
+    @property
+    def references(self) -> tuple[Reference, ...]:
+        """Of those that lie in registries; the others are told when they are judged."""
+        found = []
+        for item in self.items:
+            with contextlib.suppress(VerifierError):
+                found.append(_reference(item))
+        return tuple(found)
+
+
+def read_declared(directory: Path) -> Declared:
+    """1; raises MisuseError for a chart that cannot be read, or a lock of other dependencies."""
     files = read_directory(directory)
     metadata = read_chart_yaml(files, where=str(directory)).metadata
-    if (problem := lock_problem(metadata, files, where=str(directory))) is not None:  # 1
+    if (problem := lock_problem(metadata, files, where=str(directory))) is not None:
         raise MisuseError(codes.CHART_INVALID, f"{problem}; run `helm dependency update`", where=str(directory))
-    known = {} if update else _read_lock(directory / LOCK)
-    declared = [(item["name"], item.get("repository") or "") for item in metadata.get("dependencies") or []]
-    found = _judged(declared, _versions(metadata, files), judging)
-    found = [_held(_compared(item, files), known) for item in found]
-    found += _strangers(files, {item.name for item in found})
+    name = "Chart.lock" if metadata.get("apiVersion") == "v2" else "requirements.lock"
+    lock = read_lock_yaml(files[name], where=name) if metadata.get("dependencies") else {}
+    resolved = lock.get("dependencies") or []  # the same as declared, one by one: a chart may be a dependency twice, under two aliases
+    items = tuple(Dependency(name=item["name"], version=item.get("version") or "", place=item.get("repository") or "") for item in resolved)
+    return Declared(directory=directory, files=files, items=items)
+
+
+def verify_dependencies(declared: Declared, judging: Judging, *, update: bool) -> Dependencies:
+    """2 to 4; raises MisuseError for a record that cannot be read or written."""
+    path = declared.directory / LOCK
+    known = {} if update else _read_lock(path)
+    found = [_held(_compared(item, declared.files), known) for item in _judged(declared.items, judging)]
+    found += _strangers(declared.files, {item.name for item in found})
     written = bool(found) and all(item.holds for item in found) and (update or not known)
     if written:
-        _write_lock(directory / LOCK, [item.recorded for item in found if item.recorded is not None])
+        _write_lock(path, [item.recorded for item in found if item.recorded is not None])
     return Dependencies(found=tuple(found), written=written)
 
 
-def declared_references(directory: Path) -> tuple[Reference, ...]:
-    """The dependencies that lie in registries; raises MisuseError."""
-    files = read_directory(directory)
-    metadata = read_chart_yaml(files, where=str(directory)).metadata
-    versions = _versions(metadata, files)
-    found = []
-    for item in metadata.get("dependencies") or []:
-        with contextlib.suppress(VerifierError):  # it is told when it is judged
-            found.append(_reference(Dependency(name=item["name"], version=versions.get(item["name"], ""), place=item.get("repository") or "")))
-    return tuple(found)
-
-
-def _versions(metadata: Mapping[str, object], files: Mapping[str, bytes]) -> dict[str, str]:
-    name = "Chart.lock" if metadata.get("apiVersion") == "v2" else "requirements.lock"
-    lock = read_lock_yaml(files[name], where=name) if name in files else {}
-    return {item["name"]: item.get("version") or "" for item in lock.get("dependencies") or []}
-
-
-def _judged(declared: Sequence[tuple[str, str]], versions: Mapping[str, str], judging: Judging) -> list[Dependency]:
+def _judged(declared: Sequence[Dependency], judging: Judging) -> list[Dependency]:
     """2."""
     found, requests = [], []
-    for name, repository in declared:
-        item = Dependency(name=name, version=versions.get(name, ""), place=repository)
+    for item in declared:
         try:
             requests.append(Request(reference=_reference(item), context=judging.context))
             found.append(item)
@@ -177,11 +183,11 @@ def _digest(data: bytes, like: str) -> Digest:
     return Digest(algorithm, hashlib.new(algorithm, data).hexdigest())
 
 
-def _held(item: Dependency, known: Mapping[str, Recorded]) -> Dependency:
+def _held(item: Dependency, known: Mapping[tuple[str, str], Recorded]) -> Dependency:
     """4."""
     if item.recorded is None or item.code is not None or not known:
         return item
-    before = known.get(item.name)
+    before = known.get((item.name, item.version))
     if before is None:
         return replace(item, code=codes.DEPENDENCY_DRIFT, problem=f"{LOCK} does not record it")
     differing = [field for field in before.__struct_fields__ if getattr(before, field) != getattr(item.recorded, field)]
@@ -199,14 +205,14 @@ def _strangers(files: Mapping[str, bytes], declared: set[str]) -> Iterator[Depen
             yield Dependency(name=name, version="", place=path, code=codes.CHART_UNVERIFIABLE, problem=reason)
 
 
-def _read_lock(path: Path) -> dict[str, Recorded]:
+def _read_lock(path: Path) -> dict[tuple[str, str], Recorded]:
     if not path.is_file():
         return {}
     try:
         fields = Fields(parse_yaml(read_local(path, _LOCK_BYTES)), "the lock", ("apiVersion", "kind", "dependencies"))
         if (text(fields.need("apiVersion")), text(fields.need("kind"))) != ("verifier/v1", "DependencyLock"):
             fail(fields.node, "expected apiVersion verifier/v1 and kind DependencyLock")
-        return {item.name: item for item in map(_read_line, sequence(fields.need("dependencies")))}
+        return {(item.name, item.version): item for item in map(_read_line, sequence(fields.need("dependencies")))}
     except YamlError as problem:
         raise MisuseError(codes.FILE_UNREADABLE, f"{problem}; write it anew with --update", where=str(path)) from problem
 

@@ -17,6 +17,7 @@ from fnmatch import fnmatchcase
 
 from msgspec import Struct, field
 
+from verifier.charts.version import Version
 from verifier.model import codes
 from verifier.model.digest import Digest
 from verifier.model.errors import MisuseError
@@ -103,12 +104,12 @@ def _reason(item: Held, keep: Keep, newest: frozenset[str], now: datetime) -> st
 def _newest(held: tuple[Held, ...], last: int | None) -> frozenset[str]:
     if last is None:
         return frozenset()
-    groups: dict[tuple[int, int, bool], list[Held]] = defaultdict(list)
+    groups: dict[tuple[int, int, bool], list[tuple[Version, str]]] = defaultdict(list)
     for item in held:
         if (version := version_of(item.tag)) is not None:
-            groups[version.numbers[0], version.numbers[1], bool(version.pre)].append(item)
+            groups[version.numbers[0], version.numbers[1], bool(version.pre)].append((version, item.tag))
     found: set[str] = set()
     for group in groups.values():
-        versions = sorted({version for item in group if (version := version_of(item.tag)) is not None}, reverse=True)[:last]
-        found |= {item.tag for item in group if version_of(item.tag) in versions}
+        newest = sorted({version for version, _ in group}, reverse=True)[:last]
+        found |= {tag for version, tag in group if version in newest}
     return frozenset(found)

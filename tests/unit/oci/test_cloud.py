@@ -31,8 +31,9 @@ from verifier.model.errors import InconclusiveError
 from verifier.net.egress import Egress
 from verifier.net.transport import TlsSettings
 from verifier.net.web import WebClient
-from verifier.oci.cloud import CLOUDS, Cloud, CloudLogins
+from verifier.oci.cloud import CloudLogins
 from verifier.oci.clouds.lease import Asking, Lease
+from verifier.oci.clouds.table import CLOUDS, Cloud
 from verifier.oci.credentials import Basic
 from verifier.oci.keychain import Credentials
 

@@ -128,6 +128,18 @@ def test_what_no_registry_holds_is_told(place: str, chart: Path) -> None:
     assert (ran.status, "chart-unverifiable" in ran.out) == (1, True), ran.text
 
 
+def test_a_chart_that_is_a_dependency_twice_is_judged_twice(chart: Path, registry: SimulatedRegistry) -> None:
+    """Under two aliases, at two versions: each is one of its own, in the lock, too."""
+    connections = connect()
+    sign(connections, registry.host, publish(connections, registry.host, archive("api", "3.0.0"), name="acme/api", tag="3.0.0"), pair("ci"), name="acme/api")
+    connections.close()
+    place = f"oci://{registry.host}/acme"
+    write(chart, [("api", place, "^2", "2.0.0"), ("api", place, "^3", "3.0.0")])
+    for _ in range(2):
+        ran = verify(chart)
+        assert (ran.status, "allowed   api 2.0.0" in ran.out, "allowed   api 3.0.0" in ran.out) == (0, True, True), ran.text
+
+
 def test_a_lock_of_other_dependencies_is_refused(chart: Path, registry: SimulatedRegistry) -> None:
     registry.requests.clear()
     lock = json.loads((chart / "Chart.lock").read_text())
