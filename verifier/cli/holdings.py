@@ -132,7 +132,7 @@ def _keep(repository: Reference, rules: dict[str, Any]) -> Keep:
         tags |= pins.tags
     newer = _age(rules["newer_than"]) if rules["newer_than"] else None
     pinned = Pins(frozenset(digests), frozenset(tags))
-    return Keep(last=rules["keep_last"], newer_than=newer, tags=rules["keep_tags"], pins=pinned, has_pins=bool(rules["pinned"]))
+    return Keep(last=rules["keep_last"], newer_than=newer, tags=rules["keep_tags"], pins=pinned)
 
 
 def _texts(paths: tuple[str, ...]) -> Iterator[str]:

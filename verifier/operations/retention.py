@@ -49,7 +49,6 @@ class Keep(Struct, frozen=True, kw_only=True):
     newer_than: timedelta | None = None
     tags: tuple[str, ...] = ()
     pins: Pins = field(default_factory=Pins)
-    has_pins: bool = False
 
 
 class Plan(Struct, frozen=True, kw_only=True):
@@ -62,8 +61,8 @@ class Plan(Struct, frozen=True, kw_only=True):
 
 def plan(held: Iterable[Held], keep: Keep, now: datetime) -> Plan:
     """Decide; raises MisuseError `usage` without a rule (1)."""
-    if keep.last is None and keep.newer_than is None and not keep.tags and not keep.has_pins:
-        raise MisuseError(codes.USAGE, "say what to keep: without a rule nothing would stay")
+    if keep == Keep():
+        raise MisuseError(codes.USAGE, "say what to keep: without a rule, or with files that pin nothing of it, nothing would stay")
     everything = tuple(held)
     newest = _newest(everything, keep.last)
     kept = {item.tag: why for item in everything if (why := _reason(item, keep, newest, now)) is not None}

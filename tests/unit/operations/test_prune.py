@@ -71,7 +71,7 @@ def test_age_and_what_does_not_say_when_it_was_made() -> None:
 
 def test_patterns_and_pins_keep() -> None:
     pins = Pins(frozenset({str(sha256(b"1.1.0"))}), frozenset({"1.1.2"}))
-    assert doomed(VERSIONS, tags=("1.0.*",), pins=pins, has_pins=True) == {"1.1.10"}
+    assert doomed(VERSIONS, tags=("1.0.*",), pins=pins) == {"1.1.10"}
 
 
 def test_rules_are_joined() -> None:
@@ -90,7 +90,7 @@ def test_what_a_kept_index_names_stays() -> None:
     items = [held("1.0.0", 1), held("1.0.1", 2), held("all", 3, children=(sha256(b"1"),))]
     assert doomed(items, last=1) == set()
     pinned = [held("1.0.0", 1), held("1.0.1", 2), held("1.0.2", 3, children=(sha256(b"1"),))]
-    assert doomed(pinned, pins=Pins(frozenset({str(sha256(b"1"))})), has_pins=True) == {"1.0.1"}
+    assert doomed(pinned, pins=Pins(frozenset({str(sha256(b"1"))}))) == {"1.0.1"}
 
 
 def test_without_a_rule_nothing_is_planned() -> None:
@@ -167,6 +167,13 @@ def test_files_that_pin_keep(registry: SimulatedRegistry, tmp_path: Path) -> Non
     ran = prune(registry, "--keep-pinned", str(tmp_path), "--yes")
     assert ran.status == 0, ran.text
     assert {tag for _, tag in registry.tags if not is_evidence_tag(tag)} == {"1.0.0", "1.1.0"}
+
+
+def test_files_that_pin_nothing_are_no_rule(registry: SimulatedRegistry, tmp_path: Path) -> None:
+    """A folder that is empty by mistake must not mean that everything goes."""
+    (tmp_path / "values.yaml").write_text("replicas: 1\n")
+    ran = prune(registry, "--keep-pinned", str(tmp_path), "--yes")
+    assert (ran.status, "usage" in ran.err, registry.paths("DELETE")) == (2, True, [])
 
 
 def test_an_interrupted_run_is_repeated(registry: SimulatedRegistry) -> None:
