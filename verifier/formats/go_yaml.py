@@ -10,9 +10,8 @@ import math
 import re
 from typing import Any
 
-import yaml
-
-from verifier.formats.yaml import YamlError, load_with
+from verifier.formats.yaml import BoundedLoader, YamlError, load_with
+from verifier.model import limits
 
 _TAG = "tag:helm-verifier,2026:go"
 _MERGE = ("tag:yaml.org,2002:merge", re.compile(r"<<\Z"))
@@ -23,7 +22,7 @@ _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _INT = re.compile(r"([-+]?)(0[xX][0-9a-fA-F]+|0[oO][0-7]+|0[bB][01]+|0[0-7]*|[1-9][0-9]*)")
 
 
-class _Loader(yaml.CSafeLoader):
+class _Loader(BoundedLoader):
     """Plain scalars as Go resolves them."""
 
 
@@ -32,11 +31,26 @@ _Loader.add_constructor(_TAG, lambda _, node: resolve(node.value))
 
 
 def load_go_values(data: bytes) -> list[Any]:
-    """The documents, as JSON would hold them; raises YamlError, also for what JSON cannot hold."""
+    """The documents, as JSON would hold them; raises YamlError, also for what JSON cannot hold, and for aliases that would grow beyond all bounds."""
     try:
-        return [as_json(value) for value in load_with(data, _Loader)]
+        return [as_json(_bounded(value)) for value in load_with(data, _Loader)]
     except (ValueError, TypeError, RecursionError) as error:
         raise YamlError(str(error).splitlines()[0][:200]) from error
+
+
+def _bounded(value: Any) -> Any:
+    """The value, known to be small enough when each alias is written out; Go's reader has a bound for that, too."""
+    if _size(value, {}) > limits.VALUES_NODES:
+        raise ValueError("aliases that stand for more than is looked at")
+    return value
+
+
+def _size(value: Any, known: dict[int, int]) -> int:
+    if not isinstance(value, dict | list):
+        return 1
+    if id(value) not in known:
+        known[id(value)] = 1 + sum(_size(item, known) for item in (value.values() if isinstance(value, dict) else value))
+    return known[id(value)]
 
 
 def resolve(text: str) -> str | int | float | bool | None:

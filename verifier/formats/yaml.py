@@ -159,7 +159,28 @@ def _check_depth(text: str) -> None:
             _refuse(event, f"nested deeper than {limits.YAML_DEPTH}")
 
 
-class _ValuesLoader(yaml.CSafeLoader):
+class BoundedLoader(yaml.CSafeLoader):
+    """Merges no more than is looked at: a merge copies what it names, so that a kilobyte of merges of merges would take hours and gigabytes."""
+
+    merged = 0
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Count what is merged, from the bottom up, before it is."""
+        for key, value in node.value:
+            if key.tag == "tag:yaml.org,2002:merge":
+                for named in value.value if isinstance(value, yaml.SequenceNode) else [value]:
+                    self._count(named, key)
+        super().flatten_mapping(node)
+
+    def _count(self, named: yaml.Node, key: yaml.Node) -> None:
+        if isinstance(named, yaml.MappingNode):
+            self.flatten_mapping(named)
+            self.merged += len(named.value)
+        if self.merged > limits.VALUES_NODES:
+            raise YamlError("merges more than is looked at", key.start_mark.line + 1, key.start_mark.column + 1)
+
+
+class _ValuesLoader(BoundedLoader):
     """Dates stay text: they are none in a chart's values."""
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from verifier.formats.go_yaml import load_go_values
 from verifier.formats.json import dump_go_json, dump_json, parse_json, parse_object
-from verifier.formats.yaml import YamlError, dump_yaml, parse_yaml, plain
+from verifier.formats.yaml import YamlError, dump_yaml, load_values, parse_yaml, plain
 from verifier.model.errors import FailedError
 
 BAD_JSON = {
@@ -123,3 +125,31 @@ def test_no_text_is_more_than_refused(text: str) -> None:
         parse_yaml(text.encode("utf-8", "surrogatepass"))
     except YamlError as error:
         assert str(error)
+
+
+def layered(first: str, layer: str, layers: int) -> bytes:
+    """Each line names the one before it nine times."""
+    lines = [f"a0: &a0 {first}"]
+    lines += [f"a{number}: &a{number} {layer % ', '.join([f'*a{number - 1}'] * 9)}" for number in range(1, layers)]
+    return "\n".join(lines).encode()
+
+
+@pytest.mark.parametrize("read", [lambda data: list(load_values(data)), load_go_values], ids=["values", "go"])
+def test_merges_of_merges_are_counted_before_they_are_copied(read: Callable[[bytes], list[object]]) -> None:
+    """A kilobyte of them would take hours and gigabytes: a chart's values are whatever its author wrote."""
+    keys = "{" + ", ".join(f"k{number}: v" for number in range(9)) + "}"
+    with pytest.raises(YamlError, match="merges more than is looked at"):
+        read(layered(keys, "{<<: [%s]}", 12))
+    assert read(layered(keys, "{<<: [%s]}", 3)) == [{f"a{number}": {f"k{key}": "v" for key in range(9)} for number in range(3)}]
+
+
+def test_aliases_of_aliases_are_not_written_out_without_end() -> None:
+    with pytest.raises(YamlError, match="aliases that stand for more"):
+        load_go_values(layered("[1, 2]", "[%s]", 14))
+    assert load_go_values(layered("[1]", "[%s]", 2)) == [{"a0": [1.0], "a1": [[1.0]] * 9}]
+
+
+@pytest.mark.parametrize("text", ["a: &a [*a]", "a: &a {<<: *a, b: 1}"])
+def test_what_names_itself_is_refused(text: str) -> None:
+    with pytest.raises(YamlError):
+        load_go_values(text.encode())
