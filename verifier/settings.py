@@ -132,6 +132,13 @@ def credential_files(environment: Mapping[str, str], given: str | None) -> tuple
     )
 
 
+def repositories_file(environment: Mapping[str, str]) -> Path:
+    """Where `helm repo add` keeps chart repositories."""
+    home = Path(environment.get("HOME") or "/")
+    config = Path(environment.get("XDG_CONFIG_HOME") or home / ".config")
+    return Path(environment.get("HELM_REPOSITORY_CONFIG") or Path(environment.get("HELM_CONFIG_HOME") or config / "helm") / "repositories.yaml")
+
+
 def key_password(environment: Mapping[str, str]) -> bytes | None:
     """The passphrase for a private key; ours wins over cosign's. An empty one is a passphrase too."""
     for name in ("VERIFIER_PASSWORD", "COSIGN_PASSWORD"):

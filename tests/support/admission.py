@@ -11,7 +11,7 @@ from tests.support.signers import pair
 from tests.support.world import connect, publish, sign
 from verifier.kube.cluster import Cluster
 from verifier.model.context import Context, Request
-from verifier.model.reference import Reference
+from verifier.model.reference import Origin
 from verifier.operations.admission import admit
 from verifier.operations.policies import LoadedPolicy
 from verifier.operations.records import fingerprint_for
@@ -26,7 +26,7 @@ SOURCES = "sources: [{repositories: ['oci://%s/acme']}]\n"
 def world(loaded: LoadedPolicy, cluster: Cluster | None = None, **settings: Any) -> World:
     connections = connect()
 
-    def decide(reference: Reference, context: Context) -> Judged:
+    def decide(reference: Origin, context: Context) -> Judged:
         decision = verify(Request(reference=reference, context=context), loaded, connections, Options(seconds=10))
         return Judged(decision=decision, fingerprint=fingerprint_for(decision))
 

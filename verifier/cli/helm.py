@@ -197,8 +197,9 @@ _HELP = """Usage: verifier helm {command} [HELM'S ARGUMENTS] [--policy POLICY] [
 
   Run `helm {command}` on a chart that the policy allows, on exactly the bytes that were verified.
 
-  CHART is oci://HOST/PATH/NAME:VERSION, ...@sha256:HEX, or a .tgz; --version may say an exact version. All of Helm's own
-  flags may be given, but for those that fetch something else: --dependency-update, --repo, --devel.
+  CHART is oci://HOST/PATH/NAME:VERSION, ...@sha256:HEX, https://HOST/PATH/NAME:VERSION for a chart repository (or NAME with
+  --repo URL), or a .tgz; --version may say an exact version. All of Helm's own flags may be given, but for those that fetch
+  something else: --dependency-update, --devel.
   The policy comes from --policy, VERIFIER_POLICY or the user's configuration. Denied: Helm is not run, exit 1; unknown: exit 3."""
 
 

@@ -16,7 +16,7 @@ from verifier.cli import progress
 from verifier.model import codes
 from verifier.model.context import Context
 from verifier.model.errors import MisuseError
-from verifier.model.reference import AnyReference, canonical_host, parse, parse_oci
+from verifier.model.reference import AnyReference, canonical_host, parse, parse_origin
 from verifier.net.egress import Egress
 from verifier.net.proxy import read_proxies
 from verifier.net.transport import HttpTransport, Observer, TlsSettings
@@ -26,11 +26,12 @@ from verifier.oci.credentials import Basic
 from verifier.oci.journal import FileJournal
 from verifier.oci.keychain import Credentials
 from verifier.oci.mirror import read_mirrors
+from verifier.oci.repository_logins import RepositoryLogins
 from verifier.oci.session import Session, SessionSettings
 from verifier.operations.connections import Connections
 from verifier.operations.gather import EvidenceFiles
 from verifier.operations.verification import Options
-from verifier.settings import credential_files, load_settings, parse_mirror
+from verifier.settings import credential_files, load_settings, parse_mirror, repositories_file
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -81,7 +82,8 @@ class Network(Struct, frozen=True, kw_only=True):
             egress=egress, tls=tls, plain_http=plain_http, loopback_tls=loopback_tls, observe=observe, journal=FileJournal(settings.journal)
         )
         session = Session(transport, credentials, about)
-        return Connections(session, mirrors=read_mirrors(tuple(parse_mirror(text) for text in self.mirror) or settings.mirrors))
+        mirrors = read_mirrors(tuple(parse_mirror(text) for text in self.mirror) or settings.mirrors)
+        return Connections(session, mirrors=mirrors, repository_logins=RepositoryLogins(repositories_file(os.environ)))
 
 
 def network_options(command: _F) -> _F:
@@ -137,8 +139,7 @@ def read_reference(text: str, standing_for: str | None = None) -> AnyReference:
     """Parse a target, and what it stands for; raises MisuseError."""
     from verifier.operations.verification import asserted
 
-    reference: AnyReference = asserted(parse(text), parse_oci(standing_for) if standing_for else None)
-    return reference
+    return asserted(parse(text), parse_origin(standing_for) if standing_for else None)
 
 
 def use_colour(no_colour: bool) -> bool:

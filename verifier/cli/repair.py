@@ -7,7 +7,7 @@ from verifier.model import codes
 from verifier.model.digest import Digest, parse_digest
 from verifier.model.errors import MisuseError
 from verifier.model.evidence import Kind
-from verifier.model.reference import FileReference, Reference, parse, parse_oci
+from verifier.model.reference import LayoutReference, Reference, parse, parse_oci
 from verifier.net.deadline import Deadline
 from verifier.oci.repository import Repository
 from verifier.oci.source import Source
@@ -59,7 +59,7 @@ def _source(other: str | None, connections: Connections, deadline: Deadline) -> 
     if other is None:
         return None
     reference = parse(other)
-    if isinstance(reference, FileReference):
+    if not isinstance(reference, Reference | LayoutReference):
         raise MisuseError(codes.REFERENCE_INVALID, "expected oci://HOST/PATH/NAME or oci-layout://DIR", where=other)
     return connections.source(reference, deadline)
 

@@ -15,7 +15,7 @@ from verifier.cli.access import key_access, read_passphrase
 from verifier.cli.options import Network, echo, grouped, network_options
 from verifier.model import codes
 from verifier.model.errors import FailedError, MisuseError
-from verifier.model.reference import FileReference, parse
+from verifier.model.reference import ChartRepositoryReference, FileReference, parse
 from verifier.operations.resolve import read_local
 from verifier.operations.signing import Signing, SignStatement, SignText
 from verifier.settings import load_settings
@@ -74,6 +74,8 @@ def sign(target: str, chart: str | None, network: Network, flags: SigningFlags, 
     from verifier.operations.signing import sign_file, sign_reference
 
     reference = parse(target)
+    if isinstance(reference, ChartRepositoryReference):
+        raise MisuseError(codes.USAGE, "a chart repository holds files: sign the .tgz, and upload what is written beside it, too", where=target)
     signing = signing_of(flags, openpgp_key, legacy=legacy_signature)
     try:
         if isinstance(reference, FileReference):
@@ -105,7 +107,7 @@ def attest(target: str, predicate_type: str, predicate: str, chart: str | None, 
     from verifier.operations.signing import attest_reference, read_predicate
 
     reference = parse(target)
-    if isinstance(reference, FileReference):
+    if isinstance(reference, FileReference | ChartRepositoryReference):
         raise MisuseError(codes.USAGE, "an attestation is attached to a chart in a registry or layout", where=target)
     said = read_predicate(predicate_type, Path(predicate))
     signing = signing_of(flags)

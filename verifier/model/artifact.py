@@ -110,6 +110,24 @@ class ChartFile(Struct, frozen=True, kw_only=True):
         return self.digest
 
 
+class RepositoryChart(Struct, frozen=True, kw_only=True):
+    """A chart from a chart repository over https: its archive, whose digest is all that names it."""
+
+    reference: PinnedReference
+    facts: ChartFacts
+    archive: bytes
+
+    @property
+    def digests(self) -> tuple[Digest]:
+        """What a signature may speak of: only the archive's digest."""
+        return (self.reference.digest,)
+
+    @property
+    def archive_digest(self) -> Digest:
+        """The digest of the .tgz bytes."""
+        return self.reference.digest
+
+
 class OciImage(Struct, frozen=True, kw_only=True):
     """A container image in a registry: its manifest or index."""
 
@@ -122,5 +140,5 @@ class OciImage(Struct, frozen=True, kw_only=True):
         return (self.reference.digest,)
 
 
-Chart = OciChart | ChartFile
+Chart = OciChart | RepositoryChart | ChartFile
 Artifact = Chart | OciImage

@@ -50,7 +50,10 @@ def _misuse(name: str, advice: str) -> Code:
 
 
 # Misuse: the request, the command line, the policy or a key of one's own.
-REFERENCE_INVALID = _misuse("reference-invalid", "Write oci://HOST/PATH/NAME:VERSION, ...@sha256:HEX, oci-layout://DIR:TAG or a path to a .tgz.")
+REFERENCE_INVALID = _misuse(
+    "reference-invalid",
+    "Write oci://HOST/PATH/NAME:VERSION, ...@sha256:HEX, https://HOST/PATH/NAME:VERSION for a chart repository, oci-layout://DIR:TAG or a path to a .tgz.",
+)
 USAGE = _misuse("usage", "See the command's --help.")
 NO_POLICY = _misuse("no-policy", "Give --policy FILE or trust flags such as --key or --openpgp-keyring; nothing is trusted by itself.")
 REVIEW_INVALID = _misuse("review-invalid", "The body must be an AdmissionReview of admission.k8s.io/v1, as the Kubernetes API server sends it.")
@@ -96,7 +99,8 @@ RELEASE_TAG = _misuse("release-tag", "Tag the commit as --require-tag says, with
 # Failed: the chart itself.
 CHART_MANIFEST_INVALID = _failed("chart-manifest-invalid", "The manifest is not a valid OCI image manifest; push the chart again with a current client.")
 CHART_UNVERIFIABLE = _failed(
-    "chart-unverifiable", "Name the chart as oci://HOST/PATH/NAME with one version or a digest; what else is named there cannot be verified by anybody."
+    "chart-unverifiable",
+    "Name the chart as oci://HOST/PATH/NAME (or https://HOST/PATH/NAME in a chart repository) with one version; what else is named there cannot be verified by anybody.",
 )
 NOT_A_CHART = _failed("not-a-chart", "The reference names something that is not a Helm chart; check the repository and the tag.")
 INDEX_NOT_CHART = _failed("index-not-chart", "The reference names an image index; give the digest of the chart's own manifest.")
@@ -151,6 +155,10 @@ KEY_UNKNOWN = _failed("key-unknown", "No key of the policy verifies this signatu
 KEY_OUTSIDE_WINDOW = _failed("key-outside-window", "The key is outside its validity window in the policy; use a current key.")
 SUBJECT_MISMATCH = _failed("subject-mismatch", "The signature is valid but for other bytes; it was copied from another chart.")
 EVIDENCE_UNUSED = _failed("evidence-unused", "The policy trusts no key of this kind, so this evidence was not read; it neither helps nor harms.")
+INDEX_DIGEST = _failed(
+    "index-digest",
+    "The chart repository's index names another digest than its archive has; it neither helps nor harms. Let its operator index it anew (`helm repo index`).",
+)
 EVIDENCE_FOREIGN = _failed("evidence-foreign", "An attached artifact of a type that is not judged; it neither helps nor harms.")
 
 TRUST_UPDATE_REFUSED = _failed("trust-update-refused", "The TUF repository does not verify, so nothing was changed; ask its operator, or wait.")

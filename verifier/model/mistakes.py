@@ -44,11 +44,27 @@ def advise(code: Code, where: str = "", reason: str = "") -> str:
 MISTAKES = (
     Mistake(
         title="https:// instead of oci://",
-        codes=(codes.REFERENCE_INVALID,),
-        where=r"https?://",
-        why="A chart in a registry is named `oci://HOST/PATH/NAME:VERSION`, without `/v2/` or a web page's path in it.",
-        advice="Write oci:// in place of https://, as `helm pull` does: oci://HOST/PATH/NAME:VERSION.",
-        example=("'https://ghcr.io/acme/charts/web:1.4.2'", "the scheme must be oci://; did you mean oci://ghcr.io/acme/charts/web:1.4.2?"),
+        codes=(codes.NOT_FOUND, codes.REGISTRY_NONSENSE),
+        reason=r"index\.yaml: not found|a web page instead of an index|it is no index",
+        why="`https://` names a chart repository, which is an `index.yaml` on a web server. A chart in a registry is named `oci://HOST/PATH/NAME:VERSION`, without `/v2/` or a web page's path in it.",
+        advice="If the chart lies in a registry, write oci:// in place of https://: oci://HOST/PATH/NAME:VERSION. If it lies in a chart repository, write the URL below which its index.yaml lies, then /NAME:VERSION.",
+        example=("https://ghcr.io:443", "https://ghcr.io/acme/charts/index.yaml: not found"),
+    ),
+    Mistake(
+        title="A chart repository that wants a login",
+        codes=(codes.UNAUTHORIZED, codes.FORBIDDEN),
+        reason=r"index\.yaml: not|\.tgz: not",
+        why="The chart repository is not for everybody. Credentials are read from what `helm repo add` keeps for exactly this URL, and from what is kept for its host.",
+        advice="Run `helm repo add NAME URL --username USER`, or `verifier registry login HOST`; in Kubernetes make a pull secret for the host.",
+        example=("https://charts.acme.example:443", "https://charts.acme.example/stable/index.yaml: not logged in"),
+    ),
+    Mistake(
+        title="A chart or version that the index does not list",
+        codes=(codes.NOT_FOUND,),
+        reason="the index lists",
+        why="The name and the version must stand in the repository's index.yaml as they are written, but for a `v` before the version. A range (`^1.4`) is not resolved: it may mean another chart tomorrow.",
+        advice="See what there is: `helm show chart NAME --repo URL`, or the repository's index.yaml.",
+        example=("https://charts.acme.example/stable/index.yaml", "the index lists 12 versions of 'web', and 1.4.3 is not among them"),
     ),
     Mistake(
         title="An ECR token that has expired",

@@ -145,9 +145,12 @@ class Session:
     def base(self, registry: str) -> str:
         """The URL of a registry's API root."""
         host = "registry-1.docker.io" if registry == DOCKER_HUB else registry
-        name = host if host.startswith("[") and host.endswith("]") else host.rpartition(":")[0] or host
-        loopback = name in _LOOPBACK and not self._settings.loopback_tls
-        return f"{'http' if loopback or self._settings.plain_http else 'https'}://{host}/v2/"
+        plain = self._settings.plain_http or (_is_loopback(host) and not self._settings.loopback_tls)
+        return f"{'http' if plain else 'https'}://{host}/v2/"
+
+    def speaks_plain(self, host: str) -> bool:
+        """Whether `host[:port]` may be spoken to without TLS where it is named so."""
+        return self._settings.plain_http or _is_loopback(host)
 
     def send(self, registry: str, repository: str, request: Request, deadline: Deadline, limit: int) -> Response:
         """Steps 1 and 2; the response may have any status. Raises InconclusiveError."""
@@ -305,6 +308,11 @@ class Session:
         if response.status in _REDIRECTS:
             raise InconclusiveError(codes.REGISTRY_NONSENSE, f"more than {limits.REDIRECTS} redirects", where=request.origin)
         return response
+
+
+def _is_loopback(host: str) -> bool:
+    name = host if host.startswith("[") and host.endswith("]") else host.rpartition(":")[0] or host
+    return name in _LOOPBACK
 
 
 def _warnings(header: str) -> list[str]:

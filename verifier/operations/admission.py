@@ -24,7 +24,7 @@ from verifier.model import codes, limits
 from verifier.model.codes import Code
 from verifier.model.decision import Decision, Outcome
 from verifier.model.errors import FailedError, InconclusiveError, MisuseError
-from verifier.model.reference import parse_oci
+from verifier.model.reference import parse_origin
 from verifier.operations.records import admit_record, judge_inline
 from verifier.operations.review import Review
 from verifier.operations.verdict import Finding, Verdict, World, decided, finding, finding_of
@@ -101,7 +101,7 @@ def judge_use(use: ChartUse, namespace: str, world: World) -> Iterator[Finding]:
 
 def _judge_named(use: Named, namespace: str, world: World) -> Finding:
     try:
-        reference = parse_oci(use.reference)
+        reference = parse_origin(use.reference)
     except MisuseError as error:
         return finding(use.place, codes.CHART_UNVERIFIABLE, error.reason)
     decision = world.decide(reference, world.within(use.namespace if use.namespace is not None else namespace)).decision

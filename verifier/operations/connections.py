@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, TypeVar
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from verifier.model import limits
 from verifier.model.reference import LayoutReference, Reference
 from verifier.net.deadline import Deadline
+from verifier.net.validated import Validated
 from verifier.oci.credentials import Keychain
 from verifier.oci.repository import Repository
+from verifier.oci.repository_logins import RepositoryLogins
 from verifier.oci.session import Session
 from verifier.oci.source import Source, Target
 
@@ -33,6 +36,8 @@ class Connections(Struct, frozen=True):
     session: Session
     cache: ContentCache | None = None
     mirrors: Mirrors | None = None
+    repository_logins: RepositoryLogins = field(default_factory=RepositoryLogins)
+    indexes: Validated = field(default_factory=lambda: Validated(limits.INDEXES_KEPT_BYTES))
     pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(_THREADS, thread_name_prefix="lookup"))
 
     def under(self, credentials: Keychain) -> Connections:

@@ -1,12 +1,12 @@
 """Verifying what a chart depends on, before it is packaged: each dependency under the policy, and what lies in `charts/` against it.
 
 1. Chart.yaml says what is wanted, Chart.lock which version a range stood for; the lock must be of these dependencies.
-2. Each dependency is resolved in its registry and judged by the policy, as `verify` does.
+2. Each dependency is looked up where Chart.yaml says, in its registry or chart repository, and judged by the policy, as `verify` does.
 3. An archive in `charts/` must be the one that was judged, byte for byte. An unpacked one cannot be compared; one that nobody declares is nobody's.
 4. Digests are recorded in Chart.verified.lock, and from then on must be the same: another chart under a version that was recorded is drift, and denied,
    also where the policy allows it. `update` records anew.
 
-A dependency that no registry holds (`file://`, a chart repository over https) is a failure with a reason, never left out.
+A dependency that lies nowhere else (`file://`) or where only this machine's Helm knows (`@alias`) is a failure with a reason, never left out.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from verifier.charts.metadata import read_chart_yaml, read_lock_yaml
 from verifier.charts.packaging import read_directory
 from verifier.formats.yaml import Node, YamlError, dump_yaml, parse_yaml
 from verifier.model import codes
-from verifier.model.artifact import OciChart
+from verifier.model.artifact import OciChart, RepositoryChart
 from verifier.model.codes import Code
 from verifier.model.context import Context, Request
 from verifier.model.decision import Decision
 from verifier.model.digest import Digest, sha256
 from verifier.model.errors import FailedError, MisuseError, VerifierError
-from verifier.model.reference import Reference, parse_oci
+from verifier.model.reference import Origin, chart_in
 from verifier.oci.layout import replace_file
 from verifier.operations.connections import Connections
 from verifier.operations.policies import LoadedPolicy
@@ -43,7 +43,7 @@ _LOCK_BYTES = 1024 * 1024
 
 
 class Recorded(Struct, frozen=True, kw_only=True):
-    """One line of the lock: a version, the manifest's digest, and the archive's."""
+    """One line of the lock: a version, its digest (the manifest's; in a chart repository the archive's), and the archive's."""
 
     name: str
     repository: str
@@ -99,8 +99,8 @@ class Declared(Struct, frozen=True, kw_only=True):
     items: tuple[Dependency, ...]
 
     @property
-    def references(self) -> tuple[Reference, ...]:
-        """Of those that lie in registries; the others are told when they are judged."""
+    def references(self) -> tuple[Origin, ...]:
+        """Of those that can be looked up; the others are told when they are judged."""
         found = []
         for item in self.items:
             with contextlib.suppress(VerifierError):
@@ -146,19 +146,22 @@ def _judged(declared: Sequence[Dependency], judging: Judging) -> list[Dependency
     return [item if item.code is not None else _with(item, next(results)) for item in found]
 
 
-def _reference(item: Dependency) -> Reference:
-    if not item.place.startswith("oci://"):
-        where = "it lies beside the chart, or in charts/" if not item.place or item.place.startswith("file:") else f"it comes from {item.place[:200]!r}"
-        raise FailedError(codes.CHART_UNVERIFIABLE, f"{where}; only charts in OCI registries can be verified")
-    return parse_oci(f"{item.place.rstrip('/')}/{item.name}:{item.version}")
+def _reference(item: Dependency) -> Origin:
+    if not item.place or item.place.startswith("file:"):
+        raise FailedError(codes.CHART_UNVERIFIABLE, "it lies beside the chart, or in charts/; only the chart's own signature covers it")
+    if item.place.startswith(("@", "alias:")):
+        raise FailedError(
+            codes.CHART_UNVERIFIABLE, f"it comes from {item.place[:200]!r}, a name that only one machine's Helm knows; write the repository's URL"
+        )
+    return chart_in(item.place, item.name, item.version)
 
 
 def _with(item: Dependency, result: Decision | MisuseError) -> Dependency:
     if isinstance(result, MisuseError):
         return replace(item, code=result.code, problem=result.reason)
-    if not result.allowed or not isinstance(result.artifact, OciChart):
+    if not result.allowed or not isinstance(result.artifact, OciChart | RepositoryChart):
         return replace(item, decision=result, code=result.check.code, problem=result.check.reason)
-    pinned, archive = result.artifact.reference.digest, result.artifact.chart.digest
+    pinned, archive = result.artifact.reference.digest, result.artifact.archive_digest
     recorded = Recorded(name=item.name, repository=item.place, version=item.version, digest=str(pinned), archive=str(archive))
     return replace(item, decision=result, recorded=recorded)
 

@@ -10,6 +10,7 @@ from verifier.operations.recording import Recording
 from verifier.operations.replay import replay
 from verifier.policy.document import Exemption
 from verifier.policy.exceptions import overlapping
+from verifier.policy.words import exempted
 
 _SOON = timedelta(days=14)
 
@@ -18,7 +19,7 @@ def report_exceptions(loaded: LoadedPolicy, recordings: Mapping[str, Recording],
     """A line for each exception, for each pair that overlaps, and for each recorded decision that changes when an exception ends."""
     moment = now or datetime.now(UTC)
     for item in sorted(loaded.policy.exceptions, key=lambda item: item.waiver.expires):
-        yield f"{_state(item, moment)}  {item.waiver.ticket}: oci://{item.repository}@{item.digest}, rule {item.rule!r}, {', '.join(sorted(item.codes))}"
+        yield f"{_state(item, moment)}  {item.waiver.ticket}: {exempted(item)}, rule {item.rule!r}, {', '.join(sorted(item.codes))}"
         yield f"          {item.waiver} ({item.place})"
     for first, later in overlapping(loaded.policy):
         both = f"{first.waiver.ticket} and {later.waiver.ticket}"

@@ -3,7 +3,8 @@
 1. The user's words are read with Helm's own list of flags (helm.arguments).
 2. What would fetch other charts, or a chart from elsewhere, is refused; a post-renderer changes what is installed after it was judged,
    so it stands as unsafe in the decision.
-3. The chart is decided on: oci://, verified+oci:// or a .tgz. A version comes from the reference or from an exact --version.
+3. The chart is decided on: oci://, verified+oci://, a .tgz, or a chart repository's, by --repo URL NAME or as https://HOST/PATH/NAME. A version
+   comes from the reference or from an exact --version.
 4. Allowed: the verified bytes go into a directory of our own, with their `.prov` beside them where there is one, and Helm gets that
    file. Denied: Helm is not run.
 """
@@ -24,20 +25,19 @@ from verifier.model import codes
 from verifier.model.decision import Decision
 from verifier.model.errors import MisuseError
 from verifier.model.reference import SCHEME as OCI
-from verifier.model.reference import AnyReference, Reference, canonical_tag, parse
+from verifier.model.reference import WEB_SCHEMES, AnyReference, ChartRepositoryReference, Origin, Reference, canonical_tag, parse
 
 COMMANDS = ("install", "upgrade", "template")
 # What fetches something that nobody judged.
 _FETCHING = {
     "dependency-update": "it fetches charts while Helm runs, which nobody judges; run `helm dependency update`, package the chart, and sign it",
-    "repo": "a chart of an https repository has no manifest to sign; write oci://HOST/PATH/NAME:VERSION",
     "devel": "a range is not resolved here; write the version",
     "password": "others can see it there; use `helm registry login`",
     "username": "use `helm registry login`",
     "pass-credentials": "use `helm registry login`",
 }
-# What speaks of the registry, where we have been already.
-_OURS = ("version", "ca-file", "cert-file", "key-file", "insecure-skip-tls-verify", "plain-http", "policy", "environment", "cluster")
+# What speaks of the registry or chart repository, where we have been already.
+_OURS = ("version", "repo", "ca-file", "cert-file", "key-file", "insecure-skip-tls-verify", "plain-http", "policy", "environment", "cluster")
 _POST_RENDERERS = ("post-renderer", "post-renderer-args")
 
 
@@ -65,7 +65,16 @@ def read_command(command: str, arguments: Arguments) -> Wrapped:
     if len(words) != names + 1:
         expected = "CHART" if names == 0 else "RELEASE CHART" if command == "upgrade" else "NAME CHART"
         raise MisuseError(codes.USAGE, f"expected `{command} {expected}`, found {len(words)} names: {' '.join(words)[:200]!r}")
-    return Wrapped(command=command, arguments=arguments, chart=_chart(words[-1], arguments.value("version")))
+    return Wrapped(command=command, arguments=arguments, chart=_chart(_whole(words[-1], arguments.value("repo")), arguments.value("version")))
+
+
+def _whole(chart: str, repository: str | None) -> str:
+    """A name in a repository, as one reference."""
+    if not repository:
+        return chart
+    if not repository.startswith(WEB_SCHEMES):
+        raise MisuseError(codes.USAGE, f"--repo is {repository[:200]!r}, expected the https:// URL of a chart repository")
+    return f"{repository.rstrip('/')}/{chart}"
 
 
 def _chart(written: str, version: str | None) -> AnyReference:
@@ -73,25 +82,27 @@ def _chart(written: str, version: str | None) -> AnyReference:
     text = f"{OCI}{written.removeprefix(VERIFIED)}" if written.startswith(VERIFIED) else written
     if "://" not in text and not text.endswith(".tgz"):
         raise MisuseError(
-            codes.REFERENCE_INVALID, "neither oci://... nor a .tgz; a directory or repository chart cannot be verified", where=repr(written[:200])
+            codes.REFERENCE_INVALID,
+            "neither oci://... nor https://... nor a .tgz; a directory, or what only this machine's Helm knows, cannot be verified",
+            where=repr(written[:200]),
         )
     reference = parse(text)
-    if not isinstance(reference, Reference):
+    if not isinstance(reference, Reference | ChartRepositoryReference):
         return reference
     if version is not None:
         return _with_version(reference, version)
-    if reference.tag is None and reference.digest is None:
+    if reference.tag is None and (reference.digest is None or isinstance(reference, ChartRepositoryReference)):
         raise MisuseError(codes.REFERENCE_INVALID, "a version is needed: NAME:VERSION, NAME@sha256:HEX or --version VERSION", where=reference.written[:200])
     return reference
 
 
-def _with_version(reference: Reference, version: str) -> Reference:
+def _with_version(reference: Origin, version: str) -> Origin:
     if parse_version(version) is None:
         raise MisuseError(codes.USAGE, f"--version is {version[:60]!r}; a range is not resolved here, write the version")
     tag = canonical_tag(version, written=version)
     if reference.tag not in (None, tag):
         raise MisuseError(codes.USAGE, f"the reference says {reference.tag}, --version says {version}", where=reference.written[:200])
-    return replace(reference, tag=tag)
+    return replace(reference, tag=tag) if isinstance(reference, Reference) else replace(reference, version=version)
 
 
 def run_verified(wrapped: Wrapped, decision: Decision, provenance: bytes | None, run: Callable[[list[str]], int]) -> int:

@@ -1,7 +1,7 @@
 """Examining what a chart is made of, where the rule for it asks (semantics 25): the origins of packed subcharts, and its images.
 
-1. A packed subchart that its parent declares from an oci:// repository is resolved there, under the version that lies here; then the
-   rule for that repository may ask for its subcharts in turn, to a bounded depth.
+1. A packed subchart that its parent declares from a registry or a chart repository is resolved there, under the version that lies here; then
+   the rule for that repository may ask for its subcharts in turn, to a bounded depth.
 2. Images are listed from the values, or from what Helm renders, as the rule says and by nothing else. Each is resolved, and its evidence
    gathered, only if the rule requires something of it and lists its repository.
 
@@ -23,7 +23,7 @@ from verifier.charts.subcharts import is_packed
 from verifier.formats.yaml import YamlError
 from verifier.helm.render import render_chart
 from verifier.model import codes, limits
-from verifier.model.artifact import Chart, ChartFile, Image, OciChart, OciImage
+from verifier.model.artifact import Chart, Image, OciChart, OciImage, RepositoryChart
 from verifier.model.context import PartKind, Request
 from verifier.model.errors import FailedError, InconclusiveError
 from verifier.model.reference import Reference
@@ -31,8 +31,8 @@ from verifier.net.deadline import Deadline
 from verifier.operations.connections import Connections
 from verifier.operations.gather import EvidenceFiles, gather, gather_old
 from verifier.operations.policies import LoadedPolicy
-from verifier.operations.resolve import resolve, resolve_image
-from verifier.operations.verification import Examined, ExaminedPart, Options, examine_pinned, rule_of, wanted, without_chart
+from verifier.operations.resolve import resolve_image
+from verifier.operations.verification import Examined, ExaminedPart, Options, examine, rule_of, wanted, without_chart
 from verifier.policy.document import Images, ImageSource, Rule
 from verifier.policy.parts import origin_of, subcharts_of
 
@@ -52,7 +52,8 @@ class Examiner(Struct, frozen=True, kw_only=True):
     def with_parts(self, request: Request, examined: Examined, rule: Rule) -> Examined:
         """With the parts of the chart that its rule speaks of; never raises on what it meets."""
         chart = examined.artifact
-        assert isinstance(chart, OciChart | ChartFile)
+        assert chart is not None
+        assert not isinstance(chart, OciImage)
         sources = frozenset((str(rule.images.source),)) if rule.images is not None else frozenset[str]()
         return replace(examined, parts=self._examine(request, chart, rule), images_from=sources)
 
@@ -82,20 +83,14 @@ class Examiner(Struct, frozen=True, kw_only=True):
             return _unknown(PartKind.SUBCHART, path, f"charts nested deeper than {limits.PART_DEPTH}")
         examined = self._at_origin(request)
         chart = examined.artifact
-        if isinstance(chart, OciChart):
+        if isinstance(chart, OciChart | RepositoryChart):
             # The archive that lies in the parent is compared with the origin's by its hash: nothing about it can move.
             pinned = replace(chart, reference=replace(chart.reference, was_pinned=True))
             examined = replace(self, depth=self.depth + 1).with_parts(request, replace(examined, artifact=pinned), rule)
         return ExaminedPart(kind=PartKind.SUBCHART, path=path, request=request, examined=examined)
 
     def _at_origin(self, request: Request) -> Examined:
-        reference = request.reference
-        assert isinstance(reference, Reference)
-        try:
-            pinned = resolve(reference, self.connections.source(reference, Deadline.after(self.options.seconds)))
-        except (FailedError, InconclusiveError) as error:
-            return without_chart(error, str(reference))
-        return examine_pinned(pinned, self.connections, replace(self.options, files=EvidenceFiles()), wanted(self.loaded.trust))
+        return examine(request, self.connections, replace(self.options, files=EvidenceFiles()), wanted(self.loaded.trust))
 
     def _images(self, request: Request, chart: Chart, rule: Rule) -> Iterator[_Work]:  # 2
         if rule.images is None:

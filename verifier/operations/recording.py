@@ -22,14 +22,14 @@ from verifier.charts.archive import read_archive
 from verifier.formats.json import dump_json, parse_object
 from verifier.formats.protojson import Message
 from verifier.model import codes, limits
-from verifier.model.artifact import Artifact, ChartFile, Descriptor, OciChart, OciImage
+from verifier.model.artifact import Artifact, ChartFile, Descriptor, OciChart, OciImage, RepositoryChart
 from verifier.model.claim import Rejection
 from verifier.model.context import CONTEXT_KEYS, Context, PartKind, Request
 from verifier.model.decision import Decision
 from verifier.model.digest import Digest, parse_digest, sha256
 from verifier.model.errors import FailedError, InconclusiveError, MisuseError
 from verifier.model.evidence import Evidence, Gap, Kind, Location
-from verifier.model.reference import AnyReference, FileReference, LayoutReference, PinnedReference, parse, parse_oci
+from verifier.model.reference import AnyReference, FileReference, LayoutReference, PinnedReference, parse, parse_origin
 from verifier.oci.layout import ImageLayout
 from verifier.oci.manifest import EMPTY, EMPTY_BYTES, HELM_CHART, HELM_CONFIG, MANIFEST, descriptor_value, read_descriptor
 from verifier.operations.exceptions import with_signed
@@ -111,7 +111,7 @@ def _request(request: Request) -> dict[str, Any]:
 def _read_request(value: Message) -> Request:
     reference: AnyReference = parse(value.text("reference"))
     if value.has("as") and isinstance(reference, FileReference | LayoutReference):
-        reference = replace(reference, asserted=parse_oci(value.text("as")))
+        reference = replace(reference, asserted=parse_origin(value.text("as")))
     context = value.get("context") or {}
     return Request(reference=reference, context=Context(**{key: context.get(key) for key in CONTEXT_KEYS}, asserted_by=value.text("assertedBy")))
 
@@ -163,6 +163,8 @@ class Writer(Struct):
         match artifact:
             case ChartFile():
                 return {"kind": "file", "path": artifact.path, "archive": self.push(artifact.archive, HELM_CHART)}
+            case RepositoryChart():
+                return {"kind": "repository", "reference": _pinned(artifact.reference), "archive": self.push(artifact.archive, HELM_CHART)}
             case OciImage():
                 return {"kind": "image", "reference": _pinned(artifact.reference), "manifest": self.push(artifact.manifest)}
             case OciChart():
@@ -261,6 +263,11 @@ class Reader(Struct, frozen=True):
             case "file":
                 data = self._blob(value, "archive", limits.ARCHIVE_BYTES)
                 return ChartFile(path=value.text("path"), digest=sha256(data), facts=read_archive(data, where=value.text("path")).facts, archive=data)
+            case "repository":
+                reference, data = _read_pinned(value.need("reference")), self._blob(value, "archive", limits.ARCHIVE_BYTES)
+                if not reference.digest.matches(data):
+                    value.refuse(f"has an archive that is not {reference.digest}")
+                return RepositoryChart(reference=reference, facts=read_archive(data, where=str(reference)).facts, archive=data)
             case "image":
                 reference, manifest = _read_pinned(value.need("reference")), self._blob(value, "manifest", limits.MANIFEST_BYTES)
                 if not reference.digest.matches(manifest):

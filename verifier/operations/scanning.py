@@ -17,7 +17,7 @@ from verifier.kube.cluster import EVERYTHING, Cluster, Resources, Selector
 from verifier.model import limits
 from verifier.model.context import Context
 from verifier.model.errors import FailedError, InconclusiveError
-from verifier.model.reference import Reference
+from verifier.model.reference import Origin
 from verifier.operations.admission import judge_use, named_charts, shown
 from verifier.operations.records import judge_record, read_record
 from verifier.operations.verdict import Judged, Verdict, World, finding_of
@@ -40,12 +40,12 @@ class Scanned(Struct, frozen=True, kw_only=True):
     verdict: Verdict
 
 
-def once(decide: Callable[[Reference, Context], Judged]) -> Callable[[Reference, Context], Judged]:
+def once(decide: Callable[[Origin, Context], Judged]) -> Callable[[Origin, Context], Judged]:
     """The same question is decided on once in one scan."""
     known: dict[tuple[str, Context], Judged] = {}
     lock = Lock()
 
-    def ask(reference: Reference, context: Context) -> Judged:
+    def ask(reference: Origin, context: Context) -> Judged:
         key = str(reference), context
         with lock:
             if key in known:

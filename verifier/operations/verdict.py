@@ -13,7 +13,7 @@ from verifier.model.codes import Code, Family
 from verifier.model.context import Context
 from verifier.model.decision import Decision, Outcome
 from verifier.model.errors import VerifierError
-from verifier.model.reference import Reference, without_userinfo
+from verifier.model.reference import Origin, without_userinfo
 from verifier.policy.cluster import Admission, Leniency
 from verifier.policy.document import Policy, Rule
 from verifier.store.rows import Verified
@@ -33,7 +33,7 @@ class World(Struct, frozen=True, kw_only=True):
     `verified`: the charts that were allowed before and have a fingerprint, where that is kept.
     """
 
-    decide: Callable[[Reference, Context], Judged]
+    decide: Callable[[Origin, Context], Judged]
     policy: Policy
     context: Context
     cluster: Cluster | None = None

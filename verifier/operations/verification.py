@@ -22,7 +22,7 @@ from verifier.model.context import Facts, Part, PartKind, Request
 from verifier.model.decision import Decision
 from verifier.model.errors import FailedError, InconclusiveError, MisuseError
 from verifier.model.evidence import Evidence, Kind, Location
-from verifier.model.reference import FileReference, LayoutReference, Reference
+from verifier.model.reference import AnyReference, ChartRepositoryReference, FileReference, LayoutReference, Origin, Reference
 from verifier.net.deadline import Deadline
 from verifier.oci.manifest import HELM_PROVENANCE
 from verifier.operations.connections import Connections
@@ -182,6 +182,8 @@ def examine(request: Request, connections: Connections, options: Options, media_
             case Reference() | LayoutReference():
                 pinned = resolve(reference, connections.source(reference, Deadline.after(options.seconds)))
                 return examine_pinned(pinned, connections, options, media_types)
+            case ChartRepositoryReference():
+                return examine_repository(reference, connections, options, media_types)
     except (FailedError, InconclusiveError) as error:
         return without_chart(error, str(reference))
 
@@ -242,10 +244,22 @@ def examine_pinned(pinned: Pinned, connections: Connections, options: Options, m
     return Examined(artifact=read.artifact, gathered=gathered, later=later)
 
 
-def asserted(reference: FileReference | LayoutReference | Reference, text: Reference | None) -> FileReference | LayoutReference | Reference:
+def examine_repository(reference: ChartRepositoryReference, connections: Connections, options: Options, media_types: Wanted = EVERYTHING) -> Examined:
+    """A chart of a chart repository, with what lies beside it and what the caller gives."""
+    from verifier.operations.chart_repository import examine_chart
+
+    given = gather_files(options.files)
+    try:
+        chart, gathered = examine_chart(reference, connections, Deadline.after(options.seconds), media_types)
+    except (FailedError, InconclusiveError) as error:
+        return without_chart(error, str(reference))
+    return Examined(artifact=chart, gathered=joined(given, gathered))
+
+
+def asserted(reference: AnyReference, text: Origin | None) -> AnyReference:
     """A local reference that stands for another, as `--as` says; raises MisuseError for one that is no local one."""
     if text is None:
         return reference
-    if isinstance(reference, Reference):
+    if isinstance(reference, Reference | ChartRepositoryReference):
         raise MisuseError(codes.USAGE, "--as goes with a local file or an image layout", where=reference.written)
     return replace(reference, asserted=text)

@@ -9,7 +9,7 @@ from msgspec import Struct
 from verifier.model.artifact import Artifact, Chart, ChartFile, OciImage
 from verifier.model.claim import Claim
 from verifier.model.context import Facts
-from verifier.model.reference import AnyReference, FileReference, LayoutReference, Reference
+from verifier.model.reference import AnyReference, ChartRepositoryReference, FileReference, LayoutReference, Origin, Reference
 from verifier.policy.document import Policy, Rule
 
 
@@ -32,7 +32,7 @@ class Case(Struct, frozen=True, kw_only=True):
 
     @property
     def repository(self) -> str | None:
-        """`host/repository` that the chart is judged as; None for a file that stands for nothing."""
+        """`host/repository` that the chart is judged as, with `https://` before it in a chart repository; None for a file that stands for nothing."""
         return asked_repository(self.facts)
 
     @property
@@ -47,17 +47,17 @@ class Case(Struct, frozen=True, kw_only=True):
         return True if isinstance(self.artifact, ChartFile) else self.artifact.reference.was_pinned
 
 
-def asked_of(reference: AnyReference) -> Reference | None:
-    """The registry reference that is meant, also when a file stands for it."""
+def asked_of(reference: AnyReference) -> Origin | None:
+    """Where the chart comes from, a registry or a chart repository, also when a file stands for it."""
     match reference:
-        case Reference():
+        case Reference() | ChartRepositoryReference():
             return reference
         case FileReference(asserted=asserted) | LayoutReference(asserted=asserted):
             return asserted
 
 
-def asked_reference(facts: Facts) -> Reference | None:
-    """The registry reference that the request is for."""
+def asked_reference(facts: Facts) -> Origin | None:
+    """Where the chart that the request is for comes from."""
     return asked_of(facts.request.reference)
 
 

@@ -10,7 +10,7 @@ from verifier.model.artifact import ChartFacts
 from verifier.model.codes import Code
 from verifier.model.decision import Check, Result
 from verifier.model.errors import MisuseError
-from verifier.model.reference import parse_oci
+from verifier.model.reference import WEB_SCHEMES, parse_oci
 from verifier.policy.case import Case
 from verifier.policy.document import ChartIs, Dependencies, DigestIn
 from verifier.policy.exceptions import excused
@@ -24,12 +24,13 @@ def check_binding(case: Case) -> Check:
     if case.repository is None:
         return _passed("binding", f"{facts.label} is judged as a file; no reference to bind it to")
     wanted = case.rule.chart.name if case.rule.chart and case.rule.chart.name else case.repository.rpartition("/")[2]
+    names, versions = ("reference", "reference") if case.repository.startswith(WEB_SCHEMES) else ("repository", "tag")
     children = [
-        _check("name", facts.name == wanted, codes.NAME_MISMATCH, f"the chart says name {facts.name!r}", f"the repository says {wanted!r}"),
+        _check("name", facts.name == wanted, codes.NAME_MISMATCH, f"the chart says name {facts.name!r}", f"the {names} says {wanted!r}"),
     ]
     if case.tag is not None:
         fits = case.tag in case.rule.channels or tag_fits(case.tag, facts.version)
-        children.append(_check("version", fits, codes.VERSION_MISMATCH, f"the chart says version {facts.version!r}", f"the tag says {case.tag!r}"))
+        children.append(_check("version", fits, codes.VERSION_MISMATCH, f"the chart says version {facts.version!r}", f"the {versions} says {case.tag!r}"))
     return all_of("binding", children)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from verifier.formats.yaml import Node
 from verifier.model.context import CONTEXT_KEYS, Selection
+from verifier.model.reference import WEB_SCHEMES
 from verifier.policy.document import Images, ImageSource, Subcharts
 from verifier.policy.fields import Fields, fail, one_of, sequence, text, texts, true
 from verifier.policy.requirements import Names, read_image_requirement
@@ -59,15 +60,24 @@ def read_when(node: Node) -> Selection:
 
 
 def repository_of(node: Node) -> str:
-    """`host/path` of one repository, written as a scope without wildcards; raises YamlError."""
+    """`host/path` of one repository in a registry, written as a scope without wildcards; raises YamlError."""
+    return _one(node, WEB_SCHEMES, "one repository is meant: oci://HOST/PATH without wildcards")
+
+
+def origin_of(node: Node) -> str:
+    """The same, or `https://host/path/NAME` of a chart in a chart repository; raises YamlError."""
+    return _one(node, (), "one chart is meant: oci://HOST/PATH/NAME or https://HOST/PATH/NAME, without wildcards")
+
+
+def _one(node: Node, refused: tuple[str, ...], expected: str) -> str:
     read = scope(node)
-    if not read.host or read.rank[0] != 2:
-        fail(node, "one repository is meant: oci://HOST/PATH without wildcards")
+    if not read.host or read.host.startswith(refused) or read.rank[0] != 2:
+        fail(node, expected)
     return f"{read.host}/{'/'.join(read.segments)}"
 
 
 def _repository(node: Node) -> Scope:
     read = scope(node)
-    if not read.host:
+    if not read.host or read.host.startswith(WEB_SCHEMES):
         fail(node, "images lie in repositories: oci://HOST/PATH")
     return read

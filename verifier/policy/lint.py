@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from verifier.model.context import Context, Facts, Request
 from verifier.model.decision import Action
-from verifier.model.reference import FileReference, Reference
+from verifier.model.reference import WEB_SCHEMES, ChartRepositoryReference, FileReference, Origin, Reference
 from verifier.policy.document import (
     All,
     AnyOf,
@@ -147,7 +147,7 @@ def _never_matches(policy: Policy, _: datetime) -> Iterator[Finding]:
             yield _finding("never-matches", Level.ERROR, ("rules", rule.name, "charts"), (why, "take the rule away, or correct its scopes"))
 
 
-def _witnesses(rule: Rule) -> Iterator[Reference | FileReference]:
+def _witnesses(rule: Rule) -> Iterator[Origin | FileReference]:
     for scope in rule.scopes:
         for times in (0, 1, 2):
             path = "/".join(part for segment in scope.segments for part in _filled(segment, times))
@@ -159,7 +159,9 @@ def _filled(segment: str, times: int) -> list[str]:
     return ["zzq"] * times if segment == "**" else [segment.replace("*", "zzq")]
 
 
-def _reference(scope: Scope, path: str) -> Reference | FileReference:
+def _reference(scope: Scope, path: str) -> Origin | FileReference:
+    if scope.host.startswith(WEB_SCHEMES):
+        return ChartRepositoryReference(registry=scope.host, repository=path, version=None, digest=None, written=path)
     if scope.host:
         return Reference(registry=scope.host, repository=path, tag=None, digest=None, written=path)
     return FileReference(path=f"/{path}", written=path)

@@ -2,8 +2,8 @@
 
 Subcharts, where the rule says `packed: judged`:
 
-1. A packed one whose parent declares an oci:// repository counts as from there only if that repository's chart layer, under the
-   version that lies here, has the same hash; then the rule for that repository decides about it, as it would alone.
+1. A packed one whose parent declares an oci:// repository, or a chart repository over https, counts as from there only if that repository's
+   chart layer or archive, under the version that lies here, has the same hash; then the rule for that repository decides about it, as it would alone.
 2. A packed one without such a repository, or without a rule for it, is unjudged: refused, unless the rule accepts `partial`.
 3. An unpacked one has no origin: refused, unless the rule says that the chart's own signature stands for it; what it carries is looked at too.
 
@@ -17,12 +17,12 @@ from collections.abc import Callable, Iterator, Sequence
 from msgspec.structs import replace
 
 from verifier.model import codes
-from verifier.model.artifact import ChartFacts, OciChart, OciImage, Subchart
+from verifier.model.artifact import ChartFacts, OciChart, OciImage, RepositoryChart, Subchart
 from verifier.model.codes import Code, Family
 from verifier.model.context import Facts, Part, PartKind
 from verifier.model.decision import Check, JudgedPart, PartState, Result
 from verifier.model.errors import MisuseError
-from verifier.model.reference import Reference, parse_oci
+from verifier.model.reference import Origin, Reference, chart_in
 from verifier.policy.case import Case
 from verifier.policy.document import Images, Requirement, Subcharts
 from verifier.policy.exceptions import excused
@@ -38,12 +38,12 @@ def subcharts_of(facts: ChartFacts) -> Iterator[tuple[str, Subchart]]:
     yield from _below("", facts.subcharts)
 
 
-def origin_of(subchart: Subchart) -> Reference | None:
-    """The reference that a packed subchart is compared with; None where its parent names no oci:// repository."""
-    if subchart.digest is None or subchart.repository is None or not subchart.repository.startswith("oci://"):
+def origin_of(subchart: Subchart) -> Origin | None:
+    """The reference that a packed subchart is compared with; None where its parent names no repository that others can find."""
+    if subchart.digest is None or not subchart.repository:
         return None
     try:
-        return parse_oci(f"{subchart.repository.rstrip('/')}/{subchart.name}:{subchart.version}")
+        return chart_in(subchart.repository, subchart.name, subchart.version)
     except MisuseError:
         return None
 
@@ -115,8 +115,8 @@ def _subchart(path: str, item: Subchart, wanted: Subcharts, part: Part | None, j
 def _packed(name: str, item: Subchart, wanted: Subcharts, part: Part | None, judge: Judge) -> tuple[Check, PartState]:
     if part is not None and part.facts is not None:  # 1
         artifact = part.facts.artifact
-        if isinstance(artifact, OciChart) and artifact.chart.digest != item.digest:
-            reason = f"{part.facts.request.reference} holds {artifact.chart.digest.short}..., here lies {item.digest.short if item.digest else ''}..."
+        if isinstance(artifact, OciChart | RepositoryChart) and artifact.archive_digest != item.digest:
+            reason = f"{part.facts.request.reference} holds {artifact.archive_digest.short}..., here lies {item.digest.short if item.digest else ''}..."
             return _failed(name, codes.SUBCHART_DIFFERS, reason), PartState.DENIED
         check = judge(part.facts)
         if check.code is not codes.NO_RULE:
@@ -127,7 +127,7 @@ def _packed(name: str, item: Subchart, wanted: Subcharts, part: Part | None, jud
     elif part is None and (origin := origin_of(item)) is not None:
         return _refused(name, codes.EVIDENCE_LIMIT, f"nobody has looked at {origin}"), PartState.UNKNOWN
     else:  # 2
-        code, reason = codes.SUBCHART_UNJUDGED, f"declared from {item.repository!r}, and only oci:// can be compared" if item.repository else "not declared"
+        code, reason = codes.SUBCHART_UNJUDGED, f"declared from {item.repository!r}, which nobody else can find" if item.repository else "not declared"
     if wanted.partial:
         return Check(name=name, outcome=Result.PASSED, reason=f"not judged: {reason}; the rule accepts that"), PartState.UNJUDGED
     return _failed(name, code, reason), PartState.UNJUDGED

@@ -101,7 +101,7 @@ def _deny() -> dict[str, Any]:
 
 def _exemption() -> dict[str, Any]:
     texts = dict.fromkeys(("rule", "owner", "reason", "ticket"), _TEXT)
-    which = {"repository": {"type": "string", "pattern": "^oci://"}, "digest": _DIGEST, "codes": _list({"enum": sorted(WAIVABLE)}), "expires": _TIME}
+    which = {"repository": {"type": "string", "pattern": "^(oci|https?)://"}, "digest": _DIGEST, "codes": _list({"enum": sorted(WAIVABLE)}), "expires": _TIME}
     return _object((*texts, *which), **texts, **which)
 
 
@@ -109,7 +109,7 @@ def _rule() -> dict[str, Any]:
     return _object(
         ("name", "charts", "require"),
         name=_TEXT,
-        charts=_list({"type": "string", "pattern": "^(oci://|file:)"}),
+        charts=_list({"type": "string", "pattern": "^(oci://|https?://|file:)"}),
         when=_when(),
         require={"$ref": "#/$defs/requirement"},
         chart={"$ref": "#/$defs/chart"},

@@ -1,10 +1,11 @@
 """Scopes: which charts a rule speaks of, and which rule is the most specific (semantics 15, 17).
 
-    scope   = "oci://" host "/" pattern  /  "file:" pattern
+    scope   = "oci://" host "/" pattern  /  "https://" host "/" pattern  /  "file:" pattern
     pattern = segment *( "/" segment )       segment = "**" / "*" / text with "*" inside
 
 `*` is any one segment, or any run of characters inside one; `**` is any number of segments. The host has no wildcard.
-A `file:` pattern without a slash speaks of the file's base name, one with a slash of its whole path.
+A `file:` pattern without a slash speaks of the file's base name, one with a slash of its whole path. An `https:` pattern is the
+path of a chart repository with the chart's name at its end; where its archives are downloaded from does not matter.
 
 Rank, highest first: exact; prefix (wildcards only in the last segment); other wildcards. Within a rank more literal
 segments win, then more literal characters, then `*` over `**`; then the rule that selects on more context keys.
@@ -20,7 +21,7 @@ from functools import lru_cache
 from msgspec import Struct
 
 from verifier.model.errors import MisuseError
-from verifier.model.reference import SCHEME, canonical_host, is_repository
+from verifier.model.reference import SCHEME, WEB_SCHEMES, canonical_host, canonical_segment, canonical_web_host, is_repository
 
 _FILE = "file:"
 _SEGMENT = re.compile(r"[a-z0-9._*-]+")
@@ -30,7 +31,7 @@ Rank = tuple[int, int, int, int]
 
 
 class Scope(Struct, frozen=True):
-    """`host` is empty for files; `segments` is the pattern."""
+    """`host` is empty for files, and has its scheme for chart repositories; `segments` is the pattern."""
 
     host: str
     segments: tuple[str, ...]
@@ -65,31 +66,43 @@ def parse_scope(text: str) -> Scope:
         if not pattern:
             raise ValueError("a pattern must follow 'file:', such as file:*.tgz")
         return Scope("", tuple(pattern.split("/")), text)
-    if not text.startswith(SCHEME):
-        raise ValueError(f"a scope begins with {SCHEME} or {_FILE}")
-    host, _, pattern = text.removeprefix(SCHEME).partition("/")
+    scheme = next((scheme for scheme in (SCHEME, *WEB_SCHEMES) if text.startswith(scheme)), None)
+    if scheme is None:
+        raise ValueError(f"a scope begins with {SCHEME}, {WEB_SCHEMES[0]} or {_FILE}")
+    host, _, pattern = text.removeprefix(scheme).partition("/")
     if "*" in host:
         raise ValueError("the host must not hold a wildcard")
     if not pattern:
         raise ValueError("a repository pattern must follow the host")
     segments = tuple(pattern.split("/"))
-    for segment in segments:
-        _check_segment(segment)
     if len(segments) > _MAX_SEGMENTS:
         raise ValueError(f"more than {_MAX_SEGMENTS} segments")
-    return Scope(_host(host, text), segments, text)
-
-
-def _host(host: str, text: str) -> str:
+    for segment in segments:
+        if "**" in segment and segment != "**":
+            raise ValueError("'**' stands for whole segments only")
     try:
-        return canonical_host(host, written=text)
+        return _scope(scheme, host, segments, text)
     except MisuseError as error:
         raise ValueError(error.reason) from error
 
 
+def _scope(scheme: str, host: str, segments: tuple[str, ...], text: str) -> Scope:
+    if scheme in WEB_SCHEMES:
+        return Scope(f"{scheme}{canonical_web_host(host, scheme, written=text)}", tuple(_web_segment(segment, text) for segment in segments), text)
+    for segment in segments:
+        _check_segment(segment)
+    return Scope(canonical_host(host, written=text), segments, text)
+
+
+def _web_segment(segment: str, text: str) -> str:
+    """As a reference's segments are, so that both are compared in one form; the chart's name, which comes last, needs no escape."""
+    parts = [canonical_segment(f"-{part}", written=text)[1:] for part in segment.split("*")]  # a part may be empty or a dot beside a wildcard
+    if parts in ([""], ["."], [".."]):
+        raise ValueError(f"{segment[:80]!r} cannot stand in a path")
+    return "*".join(parts)
+
+
 def _check_segment(segment: str) -> None:
-    if "**" in segment and segment != "**":
-        raise ValueError("'**' stands for whole segments only")
     if not _SEGMENT.fullmatch(segment):
         raise ValueError(f"{segment[:80]!r} cannot be part of a repository; a scope has no tag and no digest")
     if "*" not in segment and not is_repository(segment):

@@ -116,9 +116,14 @@ def deny_words(entry: Denied) -> str:
     return f"{entry.what}{issuer}{since}" + (f": {entry.reason}" if entry.reason else "")
 
 
+def exempted(item: Exemption) -> str:
+    """The chart that an exception is for."""
+    return f"{'' if '://' in item.repository else 'oci://'}{item.repository}@{item.digest}"
+
+
 def exemption_words(item: Exemption) -> str:
     """One exception: for what, and by whom."""
-    return f"oci://{item.repository}@{item.digest}, rule {item.rule!r}, {_any(sorted(item.codes))}: {item.waiver}"
+    return f"{exempted(item)}, rule {item.rule!r}, {_any(sorted(item.codes))}: {item.waiver}"
 
 
 def end_words(policy: Policy) -> Iterator[str]:

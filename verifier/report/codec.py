@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from verifier.model.artifact import Chart, ChartFile, OciChart, Subchart
+from verifier.model.artifact import Chart, ChartFile, OciChart, RepositoryChart, Subchart
 from verifier.model.claim import Attestation, CertificateSigner, Claim, KeySigner, OpenPGPSigner, Rejection, Signature
 from verifier.model.context import CONTEXT_KEYS, Context
 from verifier.model.decision import Check, Decision, JudgedPart, PartState, RootUsed
@@ -67,6 +67,9 @@ def _artifact(artifact: Chart, states: Mapping[str, PartState]) -> dict[str, Any
                 "mediaType": MANIFEST,
                 **facts,
             }
+        case RepositoryChart(reference=reference):
+            named = {"reference": str(reference), "digest": str(reference.digest), "pinned": reference.was_pinned, "readFrom": reference.read_from}
+            return {**named, "mediaType": "archive", **facts}
         case ChartFile():
             return {"reference": f"file:{artifact.path}", "digest": str(artifact.digest), "pinned": True, "readFrom": None, "mediaType": "file", **facts}
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 
-from verifier.model.artifact import OciChart, Subchart
+from verifier.model.artifact import OciChart, RepositoryChart, Subchart
 from verifier.model.claim import Attestation, Claim, Rejection, Signature
 from verifier.model.codes import Code
 from verifier.model.decision import Action, Check, Decision, Outcome, PartState, Result
@@ -65,8 +65,9 @@ def _body(decision: Decision) -> Iterator[str]:
     if artifact is not None:
         yield f"  chart   {safe(artifact.facts.name)} {safe(artifact.facts.version)}, archive {artifact.archive_digest}"
         yield from _subcharts(artifact.facts.subcharts, "", {part.path: part.state for part in decision.parts})
-    if isinstance(artifact, OciChart):
-        pinned = "the digest was asked for" if artifact.reference.was_pinned else "the tag was resolved now"
+    if isinstance(artifact, OciChart | RepositoryChart):
+        how = "the tag was resolved now" if isinstance(artifact, OciChart) else "the version was looked up now"
+        pinned = "the digest was asked for" if artifact.reference.was_pinned else how
         yield f"  digest  {artifact.reference.digest} ({pinned})"
         if artifact.reference.read_from:
             yield f"  read    from {safe(artifact.reference.read_from)}"

@@ -24,7 +24,7 @@ from verifier.model.codes import Code, Family
 from verifier.model.context import Context
 from verifier.model.decision import Decision, Outcome
 from verifier.model.errors import InconclusiveError, VerifierError
-from verifier.model.reference import parse_oci
+from verifier.model.reference import parse_origin
 from verifier.report.schema import decision_schema
 from verifier.server.admission import Gate, add_admission
 from verifier.server.body_limit import BodyLimit
@@ -98,7 +98,7 @@ def create_app(service: DecisionService, callers: Callers, own_context: Context,
             raise _Unauthenticated
         _check_rate(limit, caller.name if callers.callers else request.client.host if request.client is not None else "")
         context = caller.context(own_context, question.context.model_dump(exclude_none=True))
-        answered = await service.answer(parse_oci(question.reference), context)
+        answered = await service.answer(parse_origin(question.reference), context)
         took = time.monotonic() - started
         service.metrics.count(answered.decision, took)
         service.log.decision(answered.decision, caller.name, took)

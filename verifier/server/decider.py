@@ -12,16 +12,17 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from verifier.model import codes
-from verifier.model.artifact import OciChart
+from verifier.model.artifact import OciChart, RepositoryChart
 from verifier.model.context import Context, Request
 from verifier.model.decision import Decision
 from verifier.model.errors import FailedError, InconclusiveError
-from verifier.model.reference import PinnedReference, Reference
+from verifier.model.reference import ChartRepositoryReference, Origin, PinnedReference, Reference
 from verifier.net.deadline import Deadline
+from verifier.operations.chart_repository import examine_chart
 from verifier.operations.connections import Connections
 from verifier.operations.namespaces import Namespace
 from verifier.operations.records import fingerprint_for
-from verifier.operations.resolve import Pinned, resolve
+from verifier.operations.resolve import resolve
 from verifier.operations.verification import Examined, Options, examine_pinned, judge, speaks_of, wanted, with_parts, without_chart
 from verifier.report.codec import encode
 from verifier.server.cache import Answered, DecisionCache, Key, cache_key, ending
@@ -76,7 +77,7 @@ class Decider:
         self._metrics = metrics
         self._cache = DecisionCache()
 
-    def decide(self, reference: Reference, context: Context, asker: Asker) -> Answered:
+    def decide(self, reference: Origin, context: Context, asker: Asker) -> Answered:
         """Resolve, then answer; under one snapshot from beginning to end. Raises InconclusiveError `not-recorded`."""
         with span("decide") as traced:
             traced.set_attribute("verifier.reference", str(reference))
@@ -84,7 +85,7 @@ class Decider:
             tell(traced, answered.decision)
             return answered
 
-    def _decide(self, reference: Reference, context: Context, asker: Asker) -> Answered:
+    def _decide(self, reference: Origin, context: Context, asker: Asker) -> Answered:
         started = time.monotonic()
         question = self._question(Request(reference=reference, context=context), asker)
         options, loaded = question.options, question.held.loaded
@@ -92,26 +93,26 @@ class Decider:
             return self._kept(None, judge(question.request, Examined(), loaded, options), asker.held)
         try:
             with span("resolve"):
-                pinned = resolve(reference, question.connections.source(reference, Deadline.after(options.seconds)))
+                pinned, examine = _resolve(reference, question)
         except (FailedError, InconclusiveError) as error:
             told = asker.namespace.explained(error, question.request, loaded)
             return self._kept(None, judge(question.request, without_chart(told, str(reference)), loaded, options), asker.held)
-        key = self._key(pinned.reference, question)
+        key = self._key(pinned, question)
         known = self._cache.get(key, self._settings.clock())
         if known is not None:
             self._metrics.cache_hits.inc()
             return known
         left = self._settings.seconds - (time.monotonic() - started)
-        return self._cache.once(key, lambda: self._kept(key, self._made(pinned, question), asker.held), left)
+        return self._cache.once(key, lambda: self._kept(key, self._made(examine, question), asker.held), left)
 
-    def known(self, reference: Reference, context: Context, asker: Asker) -> Answered | None:
+    def known(self, reference: Origin, context: Context, asker: Asker) -> Answered | None:
         """A cached answer to a question that names its digest; for a tag the registry is asked first, always. Raises NotHeldError."""
-        if reference.digest is None or reference.tag is not None:
+        if reference.digest is None or not isinstance(reference, Reference) or reference.tag is not None:
             return None
         pinned = PinnedReference(registry=reference.registry, repository=reference.repository, digest=reference.digest, tag=None, was_pinned=True)
         return self._cache.get(self._key(pinned, self._question(Request(reference=reference, context=context), asker)), self._settings.clock())
 
-    def too_late(self, reference: Reference, context: Context, held: Snapshot) -> Answered:
+    def too_late(self, reference: Origin, context: Context, held: Snapshot) -> Answered:
         """The answer to who has waited in vain."""
         error = InconclusiveError(codes.TIMEOUT, f"no answer within {self._settings.seconds:g} s")
         request = Request(reference=reference, context=context)
@@ -135,14 +136,15 @@ class Decider:
     def _key(self, reference: PinnedReference, question: _Question) -> Key:
         """Answers that were made before the policy on disk stopped loading do not say so: they are others. So are those that were not kept."""
         held = question.held
-        identity = question.connections.session.credentials.identity(reference.registry, reference.repository)
+        host = reference.registry.rpartition("://")[2]
+        identity = question.connections.session.credentials.identity(host, reference.repository)
         apart = filter(None, (held.problem, "dry run" if held.dry_run else None))
         return cache_key(reference, question.request.context, held.loaded, (*self._settings.unsafe, f"as {identity}", *apart))
 
-    def _made(self, pinned: Pinned, question: _Question) -> Decision:
+    def _made(self, examine: Callable[[], Examined], question: _Question) -> Decision:
         held, options = question.held, question.options
         with span("gather"):
-            examined = examine_pinned(pinned, question.connections, options, held.wanted)
+            examined = examine()
             examined = with_parts(question.request, examined, held.loaded, question.connections, options)
         with span("judge"):
             return judge(question.request, examined, held.loaded, options)
@@ -159,6 +161,17 @@ class Decider:
         if key is not None and ends is not None:
             self._cache.put(key, answered)
         return answered
+
+
+def _resolve(reference: Origin, question: _Question) -> tuple[PinnedReference, Callable[[], Examined]]:
+    """The digest now, and what else there is to look at if the answer is not known: of a chart repository's nothing, since its digest is the archive's."""
+    options, connections, wanted = question.options, question.connections, question.held.wanted
+    deadline = Deadline.after(options.seconds)
+    if isinstance(reference, ChartRepositoryReference):
+        chart, gathered = examine_chart(reference, connections, deadline, wanted)
+        return chart.reference, lambda: Examined(artifact=chart, gathered=gathered)
+    pinned = resolve(reference, connections.source(reference, deadline))
+    return pinned.reference, lambda: examine_pinned(pinned, connections, options, wanted)
 
 
 def kept_rows(answered: Answered) -> tuple[Kept, Verified | None]:
@@ -188,5 +201,7 @@ def _without_bytes(decision: Decision) -> Decision:
     match decision.artifact:
         case OciChart():
             return replace(decision, artifact=replace(decision.artifact, archive=b"", config=b""))
+        case RepositoryChart():
+            return replace(decision, artifact=replace(decision.artifact, archive=b""))
         case _:
             return decision

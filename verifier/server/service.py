@@ -21,7 +21,7 @@ from verifier.kube.cluster import EVERYTHING, Cluster, Selector
 from verifier.model import codes
 from verifier.model.context import Context
 from verifier.model.errors import InconclusiveError
-from verifier.model.reference import Reference
+from verifier.model.reference import Origin
 from verifier.operations.admission import admit
 from verifier.operations.connections import Connections
 from verifier.operations.namespaces import Namespace, NamespaceSecrets, NotHeldError
@@ -66,7 +66,7 @@ class Surroundings(Struct, frozen=True, kw_only=True):
 
 
 class DecisionService:
-    """Answers questions about registry references under one policy snapshot."""
+    """Answers questions about charts in registries and chart repositories under one policy snapshot."""
 
     def __init__(self, snapshots: Snapshots, connections: Connections, settings: ServiceSettings, around: Surroundings | None = None) -> None:
         around = around or Surroundings()
@@ -84,7 +84,7 @@ class DecisionService:
         self._threads = ThreadPoolExecutor(settings.slots, thread_name_prefix="decision")
         self._slots = asyncio.Semaphore(settings.slots)
 
-    async def answer(self, reference: Reference, context: Context) -> Answered:
+    async def answer(self, reference: Origin, context: Context) -> Answered:
         """The answer in time; raises InconclusiveError `overloaded` when no slot is free.
 
         Who may ask has been listed by an administrator, so that the server's own credentials are used, after those of the namespace that is granted.
@@ -116,7 +116,7 @@ class DecisionService:
             return None
         asker = Asker(held=self.snapshots.current, namespace=Namespace(name=review.namespace, secrets=self._secrets, held=True))
 
-        def decide(reference: Reference, context: Context) -> Judged:
+        def decide(reference: Origin, context: Context) -> Judged:
             answered = self._decider.known(reference, context, asker)
             if answered is None:
                 raise NotHeldError
@@ -139,7 +139,7 @@ class DecisionService:
         held = replace(self.snapshots.current, dry_run=review.dry_run)
         asker = Asker(held=held, namespace=Namespace(name=review.namespace, secrets=self._secrets))
 
-        def decide(reference: Reference, context: Context) -> Judged:
+        def decide(reference: Origin, context: Context) -> Judged:
             answered = self._decider.decide(reference, context, asker)
             return Judged(decision=answered.decision, fingerprint=answered.fingerprint)
 

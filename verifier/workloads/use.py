@@ -13,10 +13,11 @@ from verifier.model import codes
 from verifier.model.codes import Code
 from verifier.model.digest import parse_digest
 from verifier.model.errors import MisuseError
-from verifier.model.reference import SCHEME, is_tag, parse_oci
+from verifier.model.reference import SCHEME, WEB_SCHEMES, is_tag, parse_oci
 
 _VERIFIED = "verified+oci://"
 _TEMPLATES = ("{{", "${")
+_NO_DIGEST = "nothing that installs from a chart repository over https obeys a digest; keep the chart in a registry"
 
 
 class Pin(Struct, frozen=True, kw_only=True):
@@ -81,12 +82,15 @@ def unverifiable(place: str, problem: str) -> Unverifiable:
 
 
 def pinnable(use: ChartUse, *path: str | int, whole: bool = False, beside: Mapping[tuple[str | int, ...], str | None] | None = None) -> ChartUse:
-    """The use, with the place for its digest."""
+    """The use, with the place for its digest; what lies in a chart repository has none that anybody obeys."""
+    if isinstance(use, Named) and use.reference.startswith(WEB_SCHEMES):
+        return unpinnable(use, _NO_DIGEST)
     return replace(use, pin=Pin(path=path, whole=whole, beside=tuple((beside or {}).items()))) if isinstance(use, Named) else use
 
 
 def unpinnable(use: ChartUse, why: str) -> ChartUse:
     """The use, with the reason why its controller obeys no digest."""
+    why = _NO_DIGEST if isinstance(use, Named) and use.reference.startswith(WEB_SCHEMES) else why
     return replace(use, unpinnable=why) if isinstance(use, Named) else use
 
 
@@ -114,9 +118,23 @@ def from_repository(place: str, repository: str, name: str, version: str) -> Cha
         where = f"{SCHEME}{where.removeprefix(_VERIFIED)}"
     if not where:
         return unverifiable(place, f"{name or 'a chart'} names no repository")
+    if where.startswith(WEB_SCHEMES) and name:
+        return _in_chart_repository(place, where, name, version)
     if not where.startswith(SCHEME):
-        return unverifiable(place, f"{name or 'the chart'} comes from {where[:200]!r}; only charts in OCI registries can be verified")
+        return unverifiable(place, f"{name or 'the chart'} comes from {where[:200]!r}, which is no registry and no chart repository")
     return pinned(place, f"{where}/{name}" if name else where, version)
+
+
+def _in_chart_repository(place: str, repository: str, name: str, version: str) -> ChartUse:
+    """A chart of a chart repository, in one version; its digest is written nowhere that Helm or a controller would obey."""
+    for text in (repository, name, version):
+        if is_template(text):
+            return unverifiable(place, f"{text[:200]!r} is a template; render the file first")
+    if not version:
+        return unverifiable(place, f"{name[:200]} of {repository[:200]} names no version")
+    if parse_version(version) is None:
+        return unverifiable(place, f"{name[:200]} in version {version[:60]!r}, which is not one version: it may mean another chart tomorrow")
+    return Named(place=place, reference=f"{repository}/{name}:{version}")
 
 
 def from_helm(place: str, chart: str, repository: str, version: str) -> ChartUse:
@@ -124,7 +142,7 @@ def from_helm(place: str, chart: str, repository: str, version: str) -> ChartUse
     if chart.startswith(SCHEME):
         return pinned(place, chart, version)
     if "://" in chart:
-        return unverifiable(place, f"the chart comes from {chart[:200]!r}; only charts in OCI registries can be verified")
+        return unverifiable(place, f"the chart comes from {chart[:200]!r}; name its repository, and the chart in it")
     if not repository:
         return unverifiable(place, f"the chart {chart[:200]!r} is a path or an alias, of which nobody else knows what it means")
     return from_repository(place, repository, chart, version)

@@ -187,7 +187,7 @@ MISUSE = {
     "no target": (("verify",), "give a TARGET, or a FILE"),
     "an unknown command": (("verfy", "x"), "No such command"),
     "an unknown option": (("verify", "x.tgz", "--nonsense"), "No such option"),
-    "not a reference": (("verify", "https://reg.test/web:1", "--key", "ci.pub"), "reference-invalid"),
+    "not a reference": (("verify", "ftp://reg.test/web:1", "--key", "ci.pub"), "reference-invalid"),
     "nothing to trust": (("verify", "oci://reg.test/acme/web:1"), "no-policy"),
     "policy and flags": (("verify", "oci://reg.test/acme/web:1", "--policy", "p.yaml", "--key", "ci.pub"), "usage"),
     "a policy that is not there": (("verify", "oci://reg.test/acme/web:1", "--policy", "nothing.yaml"), "file-unreadable"),

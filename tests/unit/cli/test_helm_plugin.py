@@ -159,7 +159,7 @@ def test_the_prov_lies_beside_for_helms_verify(
     [
         (["--dependency-update"], "fetches charts while Helm runs"),
         (["--dependency-update=true"], "fetches charts while Helm runs"),
-        (["--repo", "https://charts.example.test"], "has no manifest to sign"),
+        (["--repo", "s3://charts"], "expected the https:// URL"),
         (["--devel"], "a range is not resolved here"),
         (["--username", "x", "--password", "y"], "helm registry login"),
         (["--version", "^1.0"], "a range is not resolved here"),

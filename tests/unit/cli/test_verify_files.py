@@ -50,9 +50,7 @@ def test_one_that_is_denied_decides(registry: str) -> None:
 
 def test_what_cannot_be_verified_fails_with_its_place(registry: str) -> None:
     signed(registry, "web", "1.4.2")
-    dependencies = (
-        f"[{{name: web, version: 1.4.2, repository: 'oci://{registry}/acme'}}, {{name: x, version: 1.0.0, repository: 'https://charts.example.test'}}]"
-    )
+    dependencies = f"[{{name: web, version: 1.4.2, repository: 'oci://{registry}/acme'}}, {{name: x, version: 1.0.0, repository: 's3://charts'}}]"
     Path("Chart.yaml").write_text(f"apiVersion: v2\nname: parent\nversion: 0.1.0\ndependencies: {dependencies}\n")
     ran = verify("-f", "Chart.yaml")
     assert (ran.status, "Chart.yaml: dependencies[1]" in ran.err, "[chart-unverifiable]" in ran.err) == (1, True, True)

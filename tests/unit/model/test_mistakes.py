@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from tests.simulators.registry import simulated
 from tests.support.cli import run
+from tests.support.signers import pair
 from verifier.model import codes
 from verifier.model.mistakes import MISTAKES, Mistake, advise
+from verifier.signers.public import public_pem
 
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.title)
@@ -35,7 +40,10 @@ def test_hosts_are_not_taken_for_one_another() -> None:
         assert "ecr" not in advise(codes.FORBIDDEN, f"https://{host}:443", words)
 
 
-def test_the_command_line_gives_the_advice() -> None:
-    ran = run("verify", "https://ghcr.io/acme/charts/web:1.4.2", "--key", "x.pub")
-    assert ran.status == 2
-    assert "Write oci:// in place of https://" in ran.err
+def test_the_command_line_gives_the_advice(tmp_path: Path) -> None:
+    """A registry that was named like a chart repository has no index."""
+    (tmp_path / "ci.pub").write_bytes(public_pem(pair("ci").public))
+    with simulated() as registry:
+        ran = run("verify", f"http://{registry.host}/acme/charts/web:1.4.2", "--key", str(tmp_path / "ci.pub"))
+    assert ran.status == 3
+    assert "write oci:// in place of https://" in ran.out

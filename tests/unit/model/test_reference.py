@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from verifier.model.digest import parse_digest
 from verifier.model.errors import MisuseError
-from verifier.model.reference import FileReference, LayoutReference, Reference, masked, parse, parse_oci
+from verifier.model.reference import ChartRepositoryReference, FileReference, LayoutReference, Reference, masked, parse, parse_oci
 
 HEX = "a" * 64
 D = f"sha256:{HEX}"
@@ -36,7 +37,7 @@ GOODIES = {
 UGLIES = {
     "empty": "",
     "no scheme": "reg.test/web:1",
-    "https": "https://reg.test/web:1",
+    "ftp": "ftp://reg.test/web:1",
     "docker": "docker://reg.test/web:1",
     "no repository": "oci://reg.test",
     "no repository, slash": "oci://reg.test/",
@@ -91,9 +92,70 @@ def test_uglies(text: str) -> None:
     assert "pass@" not in str(caught.value)
 
 
-def test_https_gets_a_hint() -> None:
-    with pytest.raises(MisuseError, match="did you mean oci://reg.test/web:1"):
-        parse("https://reg.test/web:1")
+HTTPS = {
+    "at the root": ("https://charts.acme.test/web:1.4.2", "https://charts.acme.test", "web", "1.4.2"),
+    "below a path": ("https://charts.acme.test/a/B/web:v1", "https://charts.acme.test/a/B", "web", "v1"),
+    "no version": ("https://charts.acme.test/a/web", "https://charts.acme.test/a", "web", None),
+    "build metadata": ("https://charts.acme.test/web:1.0.0+b.5", "https://charts.acme.test", "web", "1.0.0+b.5"),
+    "port": ("https://charts.acme.test:8443/web:1", "https://charts.acme.test:8443", "web", "1"),
+    "default port": ("https://charts.acme.test:443/web:1", "https://charts.acme.test", "web", "1"),
+    "http": ("http://charts.acme.test:80/web:1", "http://charts.acme.test", "web", "1"),
+    "http on the port of https": ("http://charts.acme.test:443/web:1", "http://charts.acme.test:443", "web", "1"),
+    "upper-case host": ("https://Charts.ACME.test./web:1", "https://charts.acme.test", "web", "1"),
+    "IPv6": ("https://[0::1]:8443/web:1", "https://[::1]:8443", "web", "1"),
+    "Docker Hub is any host": ("https://index.docker.io/x/web:1", "https://index.docker.io/x", "web", "1"),
+    "GitLab": ("https://gitlab.acme.test/api/v4/projects/a%2fb/packages/helm/stable/web:1", "https://gitlab.acme.test/api/v4/projects/a%2Fb/packages/helm/stable", "web", "1"),
+    "needless escapes": ("https://charts.acme.test/%61b%7E%2d/web:1", "https://charts.acme.test/ab~-", "web", "1"),
+    "a name with capitals": ("https://charts.acme.test/My_Chart.x:1", "https://charts.acme.test", "My_Chart.x", "1"),
+}  # fmt: skip
+
+UGLY_HTTPS = {
+    "host alone": "https://charts.acme.test",
+    "no name": "https://charts.acme.test/",
+    "no host": "https:///web:1",
+    "user information": "https://user:pass@charts.acme.test/web:1",
+    "its index": "https://charts.acme.test/index.yaml",
+    "an archive": "https://charts.acme.test/web-1.4.2.tgz",
+    "query": "https://charts.acme.test/web:1?x=y",
+    "fragment": "https://charts.acme.test/web:1#x",
+    "double slash": "https://charts.acme.test/a//web:1",
+    "dot segment": "https://charts.acme.test/../web:1",
+    "escaped dot segment": "https://charts.acme.test/%2e%2E/web:1",
+    "half an escape": "https://charts.acme.test/%2/web:1",
+    "wildcard": "https://charts.acme.test/*/web:1",
+    "wildcard in the name": "https://charts.acme.test/*:1",
+    "empty version": "https://charts.acme.test/web:",
+    "a range": "https://charts.acme.test/web:^1.4",
+    "a word": "https://charts.acme.test/web:latest",
+    "two versions": "https://charts.acme.test/web:1:2",
+    "a name with a port": "https://charts.acme.test/a:1/web:1",
+    "backslash": "https://charts.acme.test/a\\b/web:1",
+    "space": "https://charts.acme.test/a b/web:1",
+    "newline": "https://charts.acme.test/web:1\n",
+    "other letters": "https://charts.acme.test/wéb:1",
+    "empty digest": "https://charts.acme.test/web:1@",
+    "short digest": "https://charts.acme.test/web:1@sha256:abc",
+    "port zero": "https://charts.acme.test:0/web:1",
+}
+
+
+@pytest.mark.parametrize(("text", "url", "chart", "version"), HTTPS.values(), ids=HTTPS.keys())
+def test_a_chart_of_a_chart_repository(text: str, url: str, chart: str, version: str | None) -> None:
+    reference = parse(text)
+    assert isinstance(reference, ChartRepositoryReference)
+    assert (reference.url, reference.name, reference.version) == (url, f"{url}/{chart}", version)
+    assert parse(str(reference)) == replace(reference, written=str(reference)), "the canonical form is its own"
+    with_digest = parse(f"{text}@{D}")
+    assert isinstance(with_digest, ChartRepositoryReference)
+    assert str(with_digest) == f"{reference}@{D}"
+
+
+@pytest.mark.parametrize("text", UGLY_HTTPS.values(), ids=UGLY_HTTPS.keys())
+def test_uglies_of_chart_repositories(text: str) -> None:
+    with pytest.raises(MisuseError) as caught:
+        parse(text)
+    assert caught.value.code.name == "reference-invalid"
+    assert "pass@" not in str(caught.value)
 
 
 def test_local_forms() -> None:

@@ -121,7 +121,7 @@ def test_a_registry_that_fails_is_inconclusive(chart: Path, registry: SimulatedR
     assert not (chart / LOCK).exists()
 
 
-@pytest.mark.parametrize("place", ["https://charts.acme.test", "file://../api", ""])
+@pytest.mark.parametrize("place", ["s3://charts", "file://../api", "@acme", "alias:acme", ""])
 def test_what_no_registry_holds_is_told(place: str, chart: Path) -> None:
     write(chart, [("api", place, "2.0.0", "2.0.0")])
     ran = verify(chart)

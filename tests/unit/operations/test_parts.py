@@ -104,8 +104,9 @@ def test_an_origin_that_fails_is_unknown_and_never_partial(registry: str) -> Non
 
 NOBODY = [
     pytest.param("oci://elsewhere.example.test/charts", "no rule", id="no rule for its origin"),
-    pytest.param("https://charts.example.test", "only oci://", id="a chart repository"),
-    pytest.param("file://../db", "only oci://", id="a folder"),
+    pytest.param("https://charts.example.test", "no rule", id="no rule for its chart repository"),
+    pytest.param("file://../db", "nobody else can find", id="a folder"),
+    pytest.param("@acme", "nobody else can find", id="a name of one machine"),
 ]
 
 

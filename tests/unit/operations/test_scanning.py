@@ -14,7 +14,7 @@ from tests.support.world import key_policy
 from verifier.model.context import Context
 from verifier.model.decision import Outcome
 from verifier.model.errors import InconclusiveError
-from verifier.model.reference import Reference, parse_oci
+from verifier.model.reference import Origin, parse_oci
 from verifier.operations.policies import LoadedPolicy
 from verifier.operations.scanning import Scanned, once, scan
 from verifier.operations.verdict import Judged
@@ -64,7 +64,7 @@ def test_what_could_not_be_looked_up(registry: str) -> None:
 def test_the_same_question_is_asked_once() -> None:
     asked: list[str] = []
 
-    def decide(reference: Reference, context: Context) -> Judged:
+    def decide(reference: Origin, context: Context) -> Judged:
         asked.append(str(reference))
         return None  # type: ignore[return-value]
 

@@ -22,7 +22,7 @@ from verifier.policy.engine import decide
 DB = archive("db", "1.0.0")
 PACKED = "charts/db-1.0.0.tgz"
 FROM_OCI = f"dependencies: [{{name: db, version: 1.0.0, repository: 'oci://{HOST}/acme'}}]\n"
-FROM_HTTPS = "dependencies: [{name: db, version: 1.0.0, repository: 'https://charts.example.test'}]\n"
+FROM_FOLDER = "dependencies: [{name: db, version: 1.0.0, repository: 'file://../db'}]\n"
 JUDGED = "    subcharts: {packed: judged}"
 DAY = timedelta(days=1)
 
@@ -97,7 +97,7 @@ def test_that_nobody_judges_subcharts_is_said_where_no_rule_speaks_of_the_chart_
 
 
 def test_partial_is_refused_unless_the_rule_accepts_it_and_then_it_is_said() -> None:
-    nowhere = with_parts(extra=FROM_HTTPS)
+    nowhere = with_parts(extra=FROM_FOLDER)
     denied(asked(policy(extra=JUDGED), nowhere), "subchart-unjudged")
     decision = asked(policy(extra="    subcharts: {packed: judged, partial: accept}"), nowhere)
     assert decision.allowed, decision.check.reason

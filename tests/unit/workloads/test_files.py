@@ -7,7 +7,7 @@ import pytest
 from verifier.model import limits
 from verifier.model.errors import MisuseError
 from verifier.workloads.files import charts_in
-from verifier.workloads.use import Named, Unverifiable
+from verifier.workloads.use import Named, Unverifiable, from_repository, pinnable
 
 DIGEST = "sha256:" + "a" * 64
 HELMFILE = """\
@@ -117,16 +117,16 @@ dependencies:
   - {name: alias, version: 1.0.0, repository: "@acme"}
 """
     references, problems = named(text, "Chart.yaml", {"web": "1.4.2"})
-    assert references == ["oci://reg.test/charts/web:1.4.2", "oci://reg.test/charts/db:1.0.0"]
-    assert [part in problem for part, problem in zip(("only charts in OCI", "lies beside the chart", "only this machine"), problems, strict=True)] == [True] * 3
+    assert references == ["oci://reg.test/charts/web:1.4.2", "oci://reg.test/charts/db:1.0.0", "https://charts.example.test/old:1.0.0"]
+    assert [part in problem for part, problem in zip(("lies beside the chart", "only this machine"), problems, strict=True)] == [True] * 2
     assert "'~1.4', which is not one version" in named(text, "Chart.yaml")[1][0]
 
 
 def test_a_helmfile() -> None:
     references, problems = named(HELMFILE)
-    assert references == ["oci://reg.test/charts/web:1.4.2", "oci://reg.test/charts/db:1.0.0"]
-    wanted = ("only charts in OCI", "local directory", "names no version", "not one version", "is a template")
-    assert [part in problem for part, problem in zip(wanted, problems, strict=True)] == [True] * 5
+    assert references == ["oci://reg.test/charts/web:1.4.2", "oci://reg.test/charts/db:1.0.0", "https://charts.example.test/x:1.0.0"]
+    wanted = ("local directory", "names no version", "not one version", "is a template")
+    assert [part in problem for part, problem in zip(wanted, problems, strict=True)] == [True] * 4
     assert "another helmfile" in named("helmfiles: [a.yaml]\n")[1][0]
     assert "not one version" in named("releases: [{name: a, chart: oci://reg.test/web, version: 1.10}]\n")[1][0], "a number is not guessed at"
 
@@ -141,14 +141,39 @@ helmChartInflationGenerator:
   - {chartName: old, chartRepoUrl: https://charts.example.test, chartVersion: 1.0.0}
 """
     references, problems = named(text)
-    assert references == ["oci://reg.test/charts/web:1.4.2"]
-    assert ["lies beside" in problems[0], "only charts in OCI" in problems[1]] == [True, True]
+    assert references == ["oci://reg.test/charts/web:1.4.2", "https://charts.example.test/old:1.0.0"]
+    assert ["lies beside" in problem for problem in problems] == [True]
 
 
 def test_argo_cd() -> None:
     references, problems = named(ARGO)
-    assert references == ["oci://reg.test/charts/web:1.4.2", "oci://reg.test/charts/db:1.0.0"]
-    assert [part in problem for part, problem in zip(("only charts in OCI", "not one version", "is a template"), problems, strict=True)] == [True] * 3
+    assert references == ["oci://reg.test/charts/web:1.4.2", "oci://reg.test/charts/db:1.0.0", "https://charts.example.test/x:1.0.0"]
+    assert [part in problem for part, problem in zip(("not one version", "is a template"), problems, strict=True)] == [True] * 2
+
+
+@pytest.mark.parametrize(
+    ("repository", "name", "version", "why"),
+    [
+        ("https://charts.example.test", "web", "", "names no version"),
+        ("https://charts.example.test", "web", "^1.4", "not one version"),
+        ("https://charts.example.test", "web", "latest", "not one version"),
+        ("https://{{ .Values.host }}", "web", "1.4.2", "is a template"),
+        ("https://charts.example.test", "web", "${VERSION}", "is a template"),
+        ("https://charts.example.test/web-1.4.2.tgz", "", "1.4.2", "no registry and no chart repository"),
+        ("s3://charts", "web", "1.4.2", "no registry and no chart repository"),
+        ("git+https://git.example.test/x", "web", "1.4.2", "no registry and no chart repository"),
+    ],
+)
+def test_a_chart_of_a_chart_repository_in_one_version(repository: str, name: str, version: str, why: str) -> None:
+    found = from_repository("here", repository, name, version)
+    assert isinstance(found, Unverifiable)
+    assert why in found.problem
+    good = from_repository("here", "https://charts.example.test/stable/", "web", "1.4.2")
+    assert isinstance(good, Named)
+    assert good.reference == "https://charts.example.test/stable/web:1.4.2"
+    pinned = pinnable(good, "spec", "digest")
+    assert isinstance(pinned, Named)
+    assert (pinned.pin, "obeys a digest" in pinned.unpinnable) == (None, True)
 
 
 def test_flux_joined_over_documents() -> None:

@@ -126,7 +126,7 @@ CASES: list[tuple[str, str, str, list[str]]] = [
         "flux: a release of https",
         release(f"{{chart: {{spec: {IN_CHART}}}}}"),
         REPOSITORY.replace("oci://reg.test", "https://reg.test"),
-        ["chart-unverifiable spec.chart.spec"],
+        ["https://reg.test/charts/web:1.4.2 (no pin)"],
     ),
     (
         "flux: a release with both",
@@ -173,7 +173,7 @@ CASES: list[tuple[str, str, str, list[str]]] = [
         [
             "oci://reg.test/charts/web:1.4.2 (no pin)",
             "chart-unverifiable spec.sources[1] git",
-            "chart-unverifiable spec.sources[3]",
+            "https://h.test/c:1.0.0 (no pin)",
             "chart-unverifiable spec.sources[4]",
         ],
     ),
@@ -293,7 +293,7 @@ CASES: list[tuple[str, str, str, list[str]]] = [
         "crossplane: of https",
         kind(CROSSPLANE, "Release", "spec: {forProvider: {chart: {repository: https://h.test, name: web, version: 1.4.2}}}"),
         "",
-        ["chart-unverifiable spec.forProvider.chart"],
+        ["https://h.test/web:1.4.2 (no pin)"],
     ),
     (
         "sveltos",
@@ -465,7 +465,7 @@ CASES: list[tuple[str, str, str, list[str]]] = [
             "repo: {chartName: web, version: 1.4.2, source: {type: helmrepo, helmRepo: {urls: [oci://reg.test/charts, https://h.test]}}, altSource: {type: git, git: {urls: [x]}}}\nspec: {repo: x}",
         ),
         "",
-        ["oci://reg.test/charts/web:1.4.2 (no pin)", "chart-unverifiable repo.source", "chart-unverifiable repo.altSource"],
+        ["oci://reg.test/charts/web:1.4.2 (no pin)", "https://h.test/web:1.4.2 (no pin)", "chart-unverifiable repo.altSource"],
     ),
     (
         "ocm: a subscription",

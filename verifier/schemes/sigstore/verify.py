@@ -21,7 +21,7 @@ from verifier.attest.cosign import LAYERS, SIMPLE_SIGNING, SimpleSigning, read_l
 from verifier.attest.dsse import IN_TOTO, Envelope
 from verifier.attest.statement import SIGN_PREDICATE, Statement, read_statement
 from verifier.model import codes
-from verifier.model.artifact import Artifact, ChartFile, OciImage
+from verifier.model.artifact import Artifact, ChartFile, OciImage, RepositoryChart
 from verifier.model.claim import Attestation, Claim, Form, KeySigner, Rejection, Role, Signature, Signer
 from verifier.model.digest import Digest
 from verifier.model.errors import FailedError, MisuseError
@@ -80,7 +80,7 @@ def _signed(evidence: Evidence, artifact: Artifact) -> Signed:
     """What a message signature must be over."""
     if evidence.media_type == SIMPLE_SIGNING:
         return Signed.of(evidence.payload)
-    return Signed.of(artifact.archive if isinstance(artifact, ChartFile) else artifact.manifest)
+    return Signed.of(artifact.archive if isinstance(artifact, ChartFile | RepositoryChart) else artifact.manifest)
 
 
 def prove(bundle: Bundle, signed: Signed, trust: TrustMaterial) -> list[Proof]:
