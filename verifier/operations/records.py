@@ -30,7 +30,7 @@ from verifier.model import codes
 from verifier.model.decision import Decision, Outcome
 from verifier.model.digest import Digest, sha256
 from verifier.model.errors import FailedError, MisuseError
-from verifier.model.reference import Reference, canonical_tag, parse_oci
+from verifier.model.reference import WEB_SCHEMES, Origin, canonical_tag, parse_chart_repository, parse_oci
 from verifier.operations.review import Review
 from verifier.operations.verdict import Finding, Judged, Verdict, World, decided, finding, finding_of
 from verifier.policy.cluster import Leniency
@@ -159,7 +159,7 @@ def _candidates(name: str, version: str, namespace: str, world: World) -> _Candi
     return _unless_refused(held)
 
 
-def _decided_on(references: Sequence[Reference], namespace: str, world: World) -> list[tuple[str, Judged]]:
+def _decided_on(references: Sequence[Origin], namespace: str, world: World) -> list[tuple[str, Judged]]:
     return [(str(reference), world.decide(reference, world.within(namespace))) for reference in references]
 
 
@@ -169,10 +169,13 @@ def _unless_refused(judged: Sequence[tuple[str, Judged]]) -> _Candidates:
     return _Candidates(trouble=decided("", refused)) if refused is not None else _Candidates(judged=tuple(judged))
 
 
-def _references(repositories: Sequence[str], version: str) -> Iterator[Reference]:
+def _references(repositories: Sequence[str], version: str) -> Iterator[Origin]:
     for repository in repositories:
         try:
-            yield parse_oci(f"oci://{repository}:{canonical_tag(version, written=version)}")
+            if repository.startswith(WEB_SCHEMES):
+                yield parse_chart_repository(f"{repository}:{version}")
+            else:
+                yield parse_oci(f"oci://{repository}:{canonical_tag(version, written=version)}")
         except MisuseError as error:
             raise FailedError(codes.RECORD_INVALID, f"the chart's name or version is none that a registry could hold: {error.reason}") from error
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from verifier.formats.yaml import Node
 from verifier.model.context import CONTEXT_KEYS, Selection
-from verifier.model.reference import WEB_SCHEMES
+from verifier.model.errors import MisuseError
+from verifier.model.reference import WEB_SCHEMES, parse_chart_repository
 from verifier.policy.document import Images, ImageSource, Subcharts
 from verifier.policy.fields import Fields, fail, one_of, sequence, text, texts, true
 from verifier.policy.requirements import Names, read_image_requirement
@@ -62,6 +63,17 @@ def read_when(node: Node) -> Selection:
 def repository_of(node: Node) -> str:
     """`host/path` of one repository in a registry, written as a scope without wildcards; raises YamlError."""
     return _one(node, WEB_SCHEMES, "one repository is meant: oci://HOST/PATH without wildcards")
+
+
+def source_of(node: Node) -> str:
+    """`host/path` in a registry below which charts lie, or the URL of a chart repository; raises YamlError."""
+    written = text(node)
+    if not written.startswith(WEB_SCHEMES):
+        return repository_of(node)
+    try:
+        return parse_chart_repository(f"{written.rstrip('/')}/any").url
+    except MisuseError as error:
+        fail(node, error.reason)
 
 
 def origin_of(node: Node) -> str:

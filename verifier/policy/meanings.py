@@ -91,7 +91,7 @@ _MEANINGS: Final = {
     "rules.unsafe_allow_partial_records": "a release record may be of a chart with charts inside, of which it says nothing",
     "rules.unsafe_allow_other_values": "a release record's own values of the chart may be others",
     "policy.sources": "where charts come from whose installer does not say",
-    "sources.repositories": "the chart lies below one of these, by its name",
+    "sources.repositories": "the chart lies below one of these, by its name: `oci://HOST/PATH`, or the https:// URL of a chart repository",
     "sources.when": "for which contexts the source is",
     "sources.when.environment": "one, or a list",
     "sources.when.cluster": "one, or a list",

@@ -124,7 +124,7 @@ def _rule() -> dict[str, Any]:
 
 
 def _source() -> dict[str, Any]:
-    repositories = _list({"type": "string", "pattern": "^oci://"})
+    repositories = _list({"type": "string", "pattern": "^(oci|https?)://"})
     return {**_object((), repositories=repositories, when=_when(), unsafe_allow_git=_TRUE), "minProperties": 1}
 
 

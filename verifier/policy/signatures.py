@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from verifier.model import codes
 from verifier.model.claim import CertificateSigner, Claim, OpenPGPSigner, Signature
 from verifier.model.decision import Check, Result
+from verifier.model.evidence import Kind
 from verifier.policy.case import Case
 from verifier.policy.claims import Problem, Wanted, by_names, claim_problems, expression_problems, judge, named
 from verifier.policy.document import AtLeast, Signed
@@ -78,7 +79,7 @@ def _age_problem(claim: Claim, case: Case) -> Problem | None:  # 3
 
 def _missing(requirement: Signed, case: Case) -> Problem:
     wanted = " or ".join(requirement.by)
-    found = len(case.claims) + len(case.facts.rejections)
+    found = len(case.claims) + sum(rejection.location.kind is not Kind.CHART for rejection in case.facts.rejections)
     if not found:
         return codes.UNSIGNED, f"expected a signature by {wanted}; nothing is attached to the chart"
     return codes.SIGNER_NOT_ALLOWED, f"expected a signature by {wanted}; what is attached ({found}) proves none"

@@ -9,12 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.simulators.chart_repository import chart_repository, entry, index_of
 from tests.support.charts import archive
 from tests.support.cli import Ran, run
 from tests.support.signers import pair
 from tests.support.world import connect, publish, sign
 from tests.unit.cli.test_helm_get import CHART, configure, provenance, signed
 from tests.unit.helm.test_arguments import HELP
+from verifier.model.digest import sha256
+from verifier.schemes.sigstore.sign import sign_digest
 
 FAKE = f"""#!{sys.executable}
 import json, os, sys
@@ -155,11 +158,41 @@ def test_the_prov_lies_beside_for_helms_verify(
 
 
 @pytest.mark.parametrize(
+    "words",
+    [
+        ["web", "{url}/web:1.4.2"],
+        ["web", "{url}/web", "--version", "1.4.2"],
+        ["web", "web", "--repo", "{url}", "--version", "1.4.2"],
+        ["web", "web", "--repo={url}/", "--version=v1.4.2"],
+    ],
+)
+def test_a_chart_of_a_chart_repository(
+    words: list[str], helm: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with chart_repository() as (repository, host):
+        name = repository.add(CHART, bundle=sign_digest(sha256(CHART), pair(), name="web-1.4.2.tgz"), prov=provenance())
+        repository.files["/charts/index.yaml"] = index_of([entry(CHART, name)])
+        url = f"http://{host}/charts"
+        configure(host, monkeypatch, tmp_path)
+        policy = tmp_path / "policy.yaml"
+        policy.write_text(policy.read_text().replace(f"oci://{host}/acme", url))
+        ran, given = wrapped("install", *(word.format(url=url) for word in words), capfd=capfd)
+        assert ran.status == 0, ran.err
+        assert given is not None
+        assert (given["bytes"], given["beside"]) == (CHART.hex(), ["web-1.4.2.tgz", "web-1.4.2.tgz.prov"])
+        assert "repo" not in str(given["words"]).replace("pytest", ""), "Helm fetches nothing itself"
+        repository.add(archive("web", "1.4.2", {"templates/x.yaml": b"x: 1\n"}))
+        ran, given = wrapped("install", *(word.format(url=url) for word in words), capfd=capfd)
+        refused(ran, given, 1, "signer-not-allowed")
+
+
+@pytest.mark.parametrize(
     ("flags", "why"),
     [
         (["--dependency-update"], "fetches charts while Helm runs"),
         (["--dependency-update=true"], "fetches charts while Helm runs"),
         (["--repo", "s3://charts"], "expected the https:// URL"),
+        (["--repo", "oci://reg.test/charts"], "expected the https:// URL"),
         (["--devel"], "a range is not resolved here"),
         (["--username", "x", "--password", "y"], "helm registry login"),
         (["--version", "^1.0"], "a range is not resolved here"),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.simulators.chart_repository import chart_repository, entry, index_of
 from tests.simulators.registry import SimulatedRegistry, simulated
 from tests.support.charts import archive
 from tests.support.cli import Ran, run
@@ -16,6 +17,7 @@ from tests.support.world import connect, publish, sign
 from verifier.formats.json import dump_go_json
 from verifier.model.digest import sha256
 from verifier.operations.dependencies import LOCK
+from verifier.schemes.sigstore.sign import sign_digest
 from verifier.signers.public import public_pem
 
 API, CACHE = archive("api", "2.0.0"), archive("cache", "1.1.0")
@@ -172,3 +174,28 @@ def test_a_chart_without_dependencies(chart: Path) -> None:
     ran = run("dependencies", "verify", str(chart), "--policy", str(policy))
     assert (ran.status, ran.out) == (0, "no dependencies\n")
     assert run("dependencies", "verify", str(chart / "charts"), "--policy", str(policy)).status == 2
+
+
+def test_a_chart_repository_is_looked_up_too(chart: Path, registry: SimulatedRegistry) -> None:
+    """Beside a registry's: judged by the policy, compared with what lies here, recorded by its archive's digest."""
+    with chart_repository() as (repository, host):
+        name = repository.add(API, below="/stable", bundle=sign_digest(sha256(API), pair("ci"), name="api-2.0.0.tgz"))
+        repository.files["/stable/index.yaml"] = index_of([entry(API, name)])
+        place = f"http://{host}/stable"
+        write(chart, [("api", place, "^2", "2.0.0"), ("cache", f"oci://{registry.host}/acme", "1.1.0", "1.1.0")])
+        (chart / "charts" / "api-2.0.0.tgz").write_bytes(API)
+        ran = verify(chart)
+        assert (ran.status, f"allowed   api 2.0.0  {place}  {sha256(API)}  charts/ holds the same archive" in ran.out) == (0, True), ran.text
+        assert verify(chart).status == 0
+        other = archive("api", "2.0.0", extra="description: another\n")
+        repository.add(other, below="/stable", bundle=sign_digest(sha256(other), pair("ci"), name="api-2.0.0.tgz"))
+        ran = verify(chart)
+        assert (ran.status, "subchart-differs" in ran.out) == (1, True), "what lies here is another"
+        (chart / "charts" / "api-2.0.0.tgz").write_bytes(other)
+        ran = verify(chart)
+        assert (ran.status, "dependency-drift" in ran.out) == (1, True), "what was recorded is another"
+        repository.files.pop("/stable/api-2.0.0.tgz.sigstore.json")
+        assert "unsigned" in verify(chart).out
+        repository.files.pop("/stable/index.yaml")
+        ran = verify(chart)
+        assert (ran.status, "not-found" in ran.out) == (3, True)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.simulators.chart_repository import chart_repository, entry, index_of
 from tests.simulators.registry import simulated
 from tests.support.charts import archive, chart_yaml
 from tests.support.signers import pair
@@ -14,10 +15,11 @@ from tests.support.world import ask, connect, key_policy, publish, sign
 from verifier.model import limits
 from verifier.model.context import PartKind
 from verifier.model.decision import Decision, Outcome, PartState
-from verifier.model.digest import Digest
+from verifier.model.digest import Digest, sha256
 from verifier.operations.parts import list_images
 from verifier.operations.verification import Options
 from verifier.policy.document import ImageSource
+from verifier.schemes.sigstore.sign import sign_digest
 from verifier.signers.key import LocalKey
 
 JUDGED = "    subcharts: {packed: judged}"
@@ -333,3 +335,24 @@ def test_listing_gives_each_image_once(registry: str) -> None:
 
     found = list_images(chart_file(archive(files=values("a: {image: x/y:1}\nb: {image: x/y:1}"))), ImageSource.VALUES, "helm")
     assert [item.written for item in found] == ["x/y:1"]
+
+
+# Chart repositories
+
+
+def test_a_subchart_of_a_chart_repository_is_compared_and_judged_there(registry: str) -> None:
+    with chart_repository() as (repository, host):
+        name = repository.add(DB, bundle=sign_digest(sha256(DB), pair(), name="db-1.0.0.tgz"))
+        repository.files["/charts/index.yaml"] = index_of([entry(DB, name)])
+        url = f"http://{host}/charts"
+        signed_parent(registry, parent(registry, {PACKED: DB}, json.dumps([{"name": "db", "version": "1.0.0", "repository": url}])))
+        rule = f'{JUDGED}\n  - name: theirs\n    charts: ["{url}/*"]\n    require: {{signed: {{by: ci}}}}\n    chart: {{pinned: true}}'
+        decision = asked(registry, rule)
+        assert (decision.allowed, states(decision)) == (True, {PACKED: PartState.VERIFIED}), decision.check.reason
+        assert [part.reference for part in decision.parts] == [f"{url}/db:1.0.0"]
+        repository.add(archive("db", "1.0.0", {"templates/x.yaml": b"other: 1\n"}), bundle=b"{}")
+        assert states(denied(asked(registry, rule), "subchart-differs")) == {PACKED: PartState.DENIED}
+        repository.add(DB, bundle=sign_digest(sha256(DB), pair("other"), name="db-1.0.0.tgz"))
+        denied(asked(registry, rule), "signer-not-allowed")
+        repository.files.pop("/charts/index.yaml")
+        denied(asked(registry, rule), "not-found", Outcome.INCONCLUSIVE)

@@ -16,15 +16,17 @@ from tests.unit.policy.test_engine import HERE, HOST, MANIFEST_DIGEST, NOW, by_a
 from verifier.attest.dsse import IN_TOTO
 from verifier.formats.json import dump_json, parse_object
 from verifier.model import codes
+from verifier.model.artifact import RepositoryChart
 from verifier.model.claim import Attestation, Rejection
 from verifier.model.context import Context, Facts, Part, PartKind, Request
 from verifier.model.decision import Decision, PartState
 from verifier.model.evidence import Gap
-from verifier.model.reference import parse_oci
+from verifier.model.reference import PinnedReference, parse_chart_repository, parse_oci
 from verifier.operations.policies import load
 from verifier.operations.summarize import summarize
 from verifier.policy.engine import decide
 from verifier.policy.exceptions import WAIVABLE
+from verifier.policy.words import exemption_words
 from verifier.report.codec import encode
 from verifier.report.text import explain
 from verifier.server.cache import cache_key
@@ -501,3 +503,18 @@ def test_what_was_granted_is_joined_over_a_directory(here: tuple[str, str]) -> N
     assert [one.waiver.ticket for one in load(Path("d")).policy.exceptions] == ["OPS-1", "OPS-9"]
     Path("d/c.yaml").write_text(head + "exceptions: {by: boss, signed: [granted]}\n")
     assert "stands in another document as well" in run("policy", "lint", "d").err
+
+
+def test_an_exception_for_a_chart_of_a_chart_repository() -> None:
+    """Bound to its URL and its archive's digest."""
+    digest, url = chart_file().digest, "https://charts.acme.test/stable"
+    reference = parse_chart_repository(f"{url}/web:1.4.2")
+    pinned = PinnedReference(registry=reference.registry, repository=reference.repository, digest=digest, tag="1.4.2", was_pinned=False)
+    artifact = RepositoryChart(reference=pinned, facts=chart_file().facts, archive=chart_file().archive)
+    facts = Facts(request=Request(reference=reference, context=Context()), artifact=artifact)
+    text = granted("unsigned", digest=str(digest)).replace(f"oci://{HOST}/acme/web", f"{url}/{{name}}")
+    for name, allowed in (("web", True), ("api", False)):
+        loaded = policy("    require: {signed: {by: alice}}", top=exceptions(text.replace("{name}", name)), charts=f'["{url}/*"]')
+        decision = decide(loaded, facts, NOW)
+        assert decision.allowed is allowed, decision.check.reason
+        assert f"{url}/{name}@{digest}, rule 'ours'" in exemption_words(loaded.exceptions[0])

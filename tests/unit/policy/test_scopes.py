@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from verifier.model.reference import parse_origin
 from verifier.policy.scopes import Scope, parse_scope
 
 
@@ -39,6 +40,41 @@ def test_the_host_is_compared_in_canonical_form() -> None:
     assert parse_scope("oci://index.docker.io/library/a").matches("docker.io", "library/a")
     assert not parse_scope("oci://reg.test/a").matches("evil.test", "a")
     assert not parse_scope("oci://reg.test/a").matches("", "a")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "reference", "matches"),
+    [
+        ("https://charts.test/web", "https://charts.test/web:1", True),
+        ("https://charts.test/*", "https://charts.test/web:1", True),
+        ("https://charts.test/*", "https://charts.test/stable/web:1", False),
+        ("https://charts.test/**", "https://charts.test/stable/web:1", True),
+        ("https://charts.test/stable/web", "https://charts.test/Stable/web:1", False),
+        ("https://CHARTS.test:443/Stable/*", "https://charts.test/Stable/web:1", True),
+        ("https://charts.test/a%2fb/*", "https://charts.test/a%2Fb/web:1", True),
+        ("https://charts.test/a%2Fb/*", "https://charts.test/a/b/web:1", False),
+        ("https://charts.test/%61pi/*", "https://charts.test/api/web:1", True),
+        ("https://charts.test/api/web", "https://charts.test/%61pi/web:1", True),
+        ("https://charts.test/my*/.*", "https://charts.test/mychart/web:1", False),
+        ("https://charts.test/*", "http://charts.test/web:1", False),
+        ("http://charts.test/*", "https://charts.test/web:1", False),
+        ("https://charts.test/*", "https://charts.test:8443/web:1", False),
+        ("https://charts.test/*", "oci://charts.test/web:1", False),
+        ("oci://charts.test/*", "https://charts.test/web:1", False),
+    ],
+)
+def test_chart_repositories(pattern: str, reference: str, matches: bool) -> None:
+    """What is spelt otherwise and means the same is the same; a registry is never taken for a chart repository, nor the reverse."""
+    named = parse_origin(reference)
+    assert parse_scope(pattern).matches(named.registry, named.repository) is matches
+
+
+@pytest.mark.parametrize(
+    "text", ["https://c.test", "https://c.test/", "https://*/a", "https://c.test/a b", "https://c.test/../a", "https://c.test/a**", "https://c.test/a?x=*"]
+)
+def test_scopes_of_chart_repositories_that_are_none(text: str) -> None:
+    with pytest.raises(ValueError, match=r"must|cannot|stands"):
+        parse_scope(text)
 
 
 @pytest.mark.parametrize(
