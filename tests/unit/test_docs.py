@@ -21,14 +21,16 @@ PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "keys" / "README.md",
 def script(page: Path) -> str:
     """All `sh` blocks of a page as one script, on free ports, waiting for what it starts in the background."""
     blocks = re.findall(r"```sh\n(.*?)```", page.read_text(), re.DOTALL)
-    text = "\n".join(blocks).replace("127.0.0.1:5000", f"127.0.0.1:{free_port()}").replace("127.0.0.1:8080", f"127.0.0.1:{free_port()}")
+    port = str(free_port())
+    text = "\n".join(blocks).replace("127.0.0.1:5000", f"127.0.0.1:{port}").replace("127.0.0.1:8080", f"127.0.0.1:{free_port()}")
+    text = text.replace("--directory site 5000", f"--directory site {port}")
     text = re.sub(r"(verifier registry serve .*) &\n", r"\1 &\nsleep 2\n", text)
     return "set -euo pipefail\ntrap 'kill $(jobs -p); wait' EXIT\n" + text
 
 
 @pytest.mark.parametrize(
     "page",
-    [ROOT / "README.md", ROOT / "docs" / "quickstart.md", ROOT / "docs" / "tutorial.md", ROOT / "docs" / "release.md", ROOT / "docs" / "promotion.md"],
+    [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("quickstart", "tutorial", "release", "promotion", "chart-repositories"))],
     ids=lambda page: page.stem,
 )
 def test_the_commands_run(page: Path, tmp_path: Path) -> None:
@@ -123,6 +125,8 @@ def test_every_option_that_docs_name_exists() -> None:
         "--name",
         "--reuse-values",
         "--create-namespace",
+        "--bind",  # python3 -m http.server
+        "--directory",
         "--verify",
         "--frozen",
         "--homedir",

@@ -18,14 +18,14 @@ from verifier.charts.archive import read_archive
 from verifier.charts.images import image
 from verifier.charts.packaging import write_archive
 from verifier.model import codes, limits
-from verifier.model.artifact import Chart, ChartFile, Descriptor, OciChart
+from verifier.model.artifact import Chart, ChartFile, Descriptor, OciChart, RepositoryChart
 from verifier.model.claim import Attestation, CertificateSigner, Claim, Clock, Form, KeySigner, OpenPGPSigner, Role, SanType, Signature, SigningTime
 from verifier.model.context import Context, Facts, Part, PartKind, Request
 from verifier.model.decision import Decision
 from verifier.model.digest import sha256
 from verifier.model.errors import FailedError, MisuseError
 from verifier.model.evidence import Gap, Kind, Location
-from verifier.model.reference import AnyReference, FileReference, PinnedReference, parse
+from verifier.model.reference import AnyReference, ChartRepositoryReference, FileReference, PinnedReference, parse
 from verifier.oci.manifest import HELM_CHART
 from verifier.operations.policies import LoadedPolicy
 from verifier.operations.recording import read_recording
@@ -141,6 +141,8 @@ def _artifact(case: Case, reference: AnyReference) -> Chart:
         tag=asked.tag,
         was_pinned=stated.pinned or asked.digest is not None,
     )
+    if isinstance(asked, ChartRepositoryReference):
+        return RepositoryChart(reference=replace(pinned, digest=asked.digest or sha256(archive)), facts=facts, archive=archive)
     layer = Descriptor(media_type=HELM_CHART, digest=sha256(archive), size=len(archive))
     return OciChart(reference=pinned, manifest=b"", config=b"", chart=layer, provenance=None, facts=facts, archive=archive)
 

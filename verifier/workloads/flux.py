@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from verifier.formats.loose import get, mapping, text, texts
 from verifier.model import codes
 from verifier.workloads.object import Every, Found, Name, Need, Object, Reader, Takers, one
-from verifier.workloads.use import ChartUse, Named, Unverifiable, from_repository, only, pinnable, pinned, unpinnable, unverifiable
+from verifier.workloads.use import ELSEWHERE, ChartUse, Named, Unverifiable, from_repository, only, pinnable, pinned, unpinnable, unverifiable
 
 _SOURCE = "source.toolkit.fluxcd.io"
 _HELM = "helm.toolkit.fluxcd.io"
@@ -130,7 +130,7 @@ def _referenced(item: Object, reference: Mapping[str, Any], found: Found) -> Ite
     name = _target_of(reference, item)
     target = one(found, name)
     if name.kind not in ("OCIRepository", "HelmChart"):
-        yield unverifiable(place, f"the chart comes from a {name.kind[:60] or 'source'}; only charts in OCI registries can be verified")
+        yield unverifiable(place, f"the chart comes from a {name.kind[:60] or 'source'}; {ELSEWHERE}")
     elif target is None:
         yield _missing(place, name)
     else:
@@ -147,7 +147,8 @@ def _joined(place: str, spec: Mapping[str, Any], item: Object, found: Found) -> 
     if name is None:
         kind = text(get(mapping(spec, "sourceRef"), "kind"))
         yield unverifiable(
-            place, f"the chart {text(get(spec, 'chart'))[:200]!r} lies in a {kind[:60] or 'source'}; only charts in OCI registries can be verified"
+            place,
+            f"the chart {text(get(spec, 'chart'))[:200]!r} lies in a {kind[:60] or 'source'}; {ELSEWHERE}",
         )
         return
     repository = one(found, name)

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from verifier.formats.loose import get, items, mapping, text
 from verifier.model import codes
 from verifier.workloads.object import Every, Found, Name, Need, Object, Reader, one
-from verifier.workloads.use import ChartUse, Named, Unverifiable, from_repository, only, unpinnable, unverifiable
+from verifier.workloads.use import ELSEWHERE, ChartUse, Named, Unverifiable, from_repository, only, unpinnable, unverifiable
 
 _GROUP = "apps.open-cluster-management.io"
 _REPO = frozenset(("altSource", "chartName", "configMapRef", "digest", "insecureSkipVerify", "secretRef", "source", "version", "watchNamespaceScopedResources"))
@@ -30,7 +30,7 @@ def _release(item: Object, _: Found) -> Iterator[ChartUse]:
             continue
         place, urls = item.at(f"repo.{field}"), items(get(mapping(source, "helmRepo"), "urls"))
         if text(get(source, "type")).lower() not in ("helmrepo", "") or not urls:
-            yield unverifiable(place, f"the chart lies in a {text(get(source, 'type'))[:40] or 'source'}; only charts in OCI registries can be verified")
+            yield unverifiable(place, f"the chart lies in a {text(get(source, 'type'))[:40] or 'source'}; {ELSEWHERE}")
         for url in urls:
             yield unpinnable(from_repository(place, text(url), name, version), "its digest is the archive's, which is compared for https only")
 

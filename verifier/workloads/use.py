@@ -17,7 +17,7 @@ from verifier.model.reference import SCHEME, WEB_SCHEMES, is_tag, parse_oci
 
 _VERIFIED = "verified+oci://"
 _TEMPLATES = ("{{", "${")
-_NO_DIGEST = "nothing that installs from a chart repository over https obeys a digest; keep the chart in a registry"
+_NO_DIGEST = "from a chart repository over https it takes no digest; keep the chart in a registry"
 
 
 class Pin(Struct, frozen=True, kw_only=True):
@@ -76,6 +76,9 @@ class Document(Struct, frozen=True, kw_only=True):
     value: Any
 
 
+ELSEWHERE = "only charts in registries and chart repositories can be verified"
+
+
 def unverifiable(place: str, problem: str) -> Unverifiable:
     """A chart that nobody can verify as it is named."""
     return Unverifiable(place=place, problem=problem)
@@ -90,7 +93,6 @@ def pinnable(use: ChartUse, *path: str | int, whole: bool = False, beside: Mappi
 
 def unpinnable(use: ChartUse, why: str) -> ChartUse:
     """The use, with the reason why its controller obeys no digest."""
-    why = _NO_DIGEST if isinstance(use, Named) and use.reference.startswith(WEB_SCHEMES) else why
     return replace(use, unpinnable=why) if isinstance(use, Named) else use
 
 

@@ -50,7 +50,7 @@ def test_a_release_of_a_chart_repository_cannot_be_pinned(served: tuple[Simulate
     verdict = judged(review(helm_release()), world(only(url), source(url)))
     assert (verdict.outcome, codes_of(verdict)) == (Outcome.DENIED, ["unpinned"])
     assert f"was verified as {sha256(DATA)}" in verdict.findings[0].reason
-    assert "keep the chart in a registry" in verdict.findings[0].reason
+    assert "has no field for a digest; use an OCIRepository" in verdict.findings[0].reason
     lenient = world(only(url, extra=LENIENT), source(url))
     verdict = judged(review(helm_release()), lenient)
     assert (verdict.allowed, verdict.findings[0].unsafe) == (True, "unsafe_allow_unpinned")

@@ -173,7 +173,7 @@ def test_a_chart_of_a_chart_repository_in_one_version(repository: str, name: str
     assert good.reference == "https://charts.example.test/stable/web:1.4.2"
     pinned = pinnable(good, "spec", "digest")
     assert isinstance(pinned, Named)
-    assert (pinned.pin, "obeys a digest" in pinned.unpinnable) == (None, True)
+    assert (pinned.pin, "takes no digest" in pinned.unpinnable) == (None, True)
 
 
 def test_flux_joined_over_documents() -> None:
