@@ -46,7 +46,8 @@ def troubleshooting_page() -> str:
         "# Troubleshooting",
         "",
         "What goes wrong with registries, how it looks, and what to do. The advice is what verifier prints itself;",
-        "`verifier registry check HOST/PATH/NAME` says what a registry can do and who you are there, and `--debug` shows each request.",
+        "`verifier registry check HOST/PATH/NAME` says what a registry can do and who you are there, and `--debug`, which every command has,",
+        "shows each request with its secrets masked, those of others' libraries too (a CA, a log, a KMS).",
         "Everything else is in [codes](codes.md). This page is generated from `verifier/model/mistakes.py`.",
         "",
     ]

@@ -67,12 +67,32 @@ class LazyGroup(click.Group):
             return None
         module, attribute, _ = _COMMANDS[cmd_name]
         command: click.Command = getattr(importlib.import_module(module), attribute)
+        _add_debug(command)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The table above, without importing anything."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, _, text) in _COMMANDS.items()])
+
+
+def _add_debug(command: click.Command) -> None:
+    """`--debug` to every command that does not have it, or leaves its words to Helm: whatever asks somebody else can be heard."""
+    if isinstance(command, click.Group):
+        for inner in command.commands.values():
+            _add_debug(inner)
+    elif not command.context_settings.get("ignore_unknown_options") and not any("--debug" in parameter.opts for parameter in command.params):
+        option = click.Option(
+            ["--debug"], is_flag=True, envvar="VERIFIER_DEBUG", expose_value=False, callback=_hear, help="Show each request on stderr, secrets masked."
+        )
+        command.params.append(option)
+
+
+def _hear(context: click.Context, parameter: click.Parameter, debug: bool) -> None:
+    if debug:
+        from verifier.cli.options import hear
+
+        hear(context, parameter, debug)
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

@@ -61,6 +61,10 @@ class Network(Struct, frozen=True, kw_only=True):
         """
         with ExitStack() as stack:
             observe = show_request if self.debug else None
+            if observe is not None:
+                from verifier.net.overheard import overheard
+
+                stack.enter_context(overheard(observe))
             if observe is None and not quiet and progress.wanted():
                 observe = stack.enter_context(progress.shown()).note
             connections = self._connect(observe, given or _given_credential())
@@ -105,6 +109,20 @@ def grouped(command: _F, name: str, kind: type[Struct], options: tuple[Callable[
     return wrapped  # type: ignore[return-value]
 
 
+def debug_option() -> Callable[[Any], Any]:
+    """`--debug`; the command gets it as `debug`, to show its own requests."""
+    return click.option("--debug", is_flag=True, envvar="VERIFIER_DEBUG", callback=hear, help="Show each request on stderr, secrets masked.")
+
+
+def hear(context: click.Context, _: click.Parameter, debug: bool) -> bool:
+    """With `--debug` the requests that others' libraries make are told until the command ends."""
+    if debug:
+        from verifier.net.overheard import overheard
+
+        context.with_resource(overheard(show_request))
+    return debug
+
+
 _NETWORK = (
     click.option("--plain-http", is_flag=True, help="Speak HTTP without TLS (loopback registries need no flag)."),
     click.option("--ca-file", type=click.Path(dir_okay=False), help="Trust this CA for the registry, beside the system's."),
@@ -113,7 +131,7 @@ _NETWORK = (
     click.option("--insecure-skip-tls-verify", is_flag=True, help="UNSAFE: do not check the registry's certificate."),
     click.option("--registry-config", type=click.Path(dir_okay=False), help="Credentials file in Docker's format."),
     click.option("--mirror", multiple=True, metavar="ORIGIN=MIRROR", help="Read what is of ORIGIN (oci://HOST[/PATH]) from MIRROR; tags stay the origin's."),
-    click.option("--debug", is_flag=True, envvar="VERIFIER_DEBUG", help="Show each request on stderr, secrets masked."),
+    debug_option(),
 )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from verifier.cli.main import report_error
-from verifier.cli.options import echo, show_request
+from verifier.cli.options import debug_option, echo, show_request
 from verifier.model import codes
 from verifier.model.errors import FailedError, MisuseError
 from verifier.report.text import safe
@@ -42,7 +42,7 @@ def show(file: str | None) -> None:
 @click.option("--tuf-url", default=PUBLIC_GOOD_TUF, show_default=True, metavar="URL", help="The TUF repository, for example a mirror of your own.")
 @click.option("--tuf-root", type=click.Path(dir_okay=False), help="The root.json that another repository is first trusted with.")
 @click.option("--ca-file", type=click.Path(dir_okay=False), help="Trust this CA for the repository, beside the system's.")
-@click.option("--debug", is_flag=True, envvar="VERIFIER_DEBUG", help="Show each request on stderr, secrets masked.")
+@debug_option()
 def update(name: str, tuf_url: str, tuf_root: str | None, ca_file: str | None, debug: bool) -> int:
     """Fetch a trusted root through TUF and store it. A repository that does not verify changes nothing."""
     from verifier.net.egress import Egress

@@ -12,7 +12,7 @@ import click
 from msgspec.structs import replace
 
 from verifier.cli.listen import listen_address
-from verifier.cli.options import echo
+from verifier.cli.options import debug_option, echo, show_request
 from verifier.model import codes
 from verifier.model.context import Context
 from verifier.model.errors import MisuseError
@@ -77,6 +77,7 @@ _SWITCH_SECONDS = 0.001
     show_default=True,
     help="Of objects without a digest: a rule may let them pass; no rule may; or /admission/mutate writes it.",
 )
+@debug_option()
 def serve(policy: str, listen: str, callers: str | None, unsafe_no_auth: bool, **options: Any) -> None:
     """Serve decisions over HTTP: POST /v1/verify, /healthz, /readyz, /metrics, /openapi.json; and the admission webhook."""
     from verifier.server.build import build_app
@@ -133,6 +134,7 @@ def _settings(policy: str, callers: str | None, options: dict[str, Any]) -> Serv
         log=options["log"],
         rate=options["rate"],
         store=options["store"] or None,
+        observe=show_request if options["debug"] else None,
     )
 
 

@@ -50,6 +50,11 @@ class Watchdog:
             watch.end()
             self._local.watch = None
 
+    @property
+    def is_watching(self) -> bool:
+        """Whether this thread is in such a block."""
+        return getattr(self._local, "watch", None) is not None
+
     def attach(self, sock: socket.socket | None) -> None:
         """Called by a connection when it has a socket and is about to be used."""
         watch = getattr(self._local, "watch", None)

@@ -18,7 +18,7 @@ from verifier.model.reference import SCHEME
 from verifier.net.deadline import Deadline
 from verifier.net.egress import Egress
 from verifier.net.proxy import read_proxies
-from verifier.net.transport import HttpTransport, TlsSettings
+from verifier.net.transport import HttpTransport, Observer, TlsSettings
 from verifier.net.web import WebClient
 from verifier.oci.cache import ContentCache
 from verifier.oci.cloud import CloudLogins
@@ -68,6 +68,7 @@ class ServerSettings(Struct, frozen=True, kw_only=True):
     store: str | None = None
     log: bool = False
     rate: float = 0.0
+    observe: Observer | None = None
 
 
 def build_app(settings: ServerSettings) -> FastAPI:
@@ -77,11 +78,13 @@ def build_app(settings: ServerSettings) -> FastAPI:
     this service talk to what only it can reach.
     """
     egress = Egress(allow_private=False, allowed_hosts=settings.allowed_hosts, proxies=read_proxies(os.environ))
-    transport = HttpTransport(egress=egress, tls=settings.tls)
+    transport = HttpTransport(egress=egress, tls=settings.tls, observe=settings.observe)
     files = credential_files(os.environ, settings.registry_config or load_settings(os.environ).registry_config)
-    credentials = Credentials(files, environment=os.environ, clouds=CloudLogins(os.environ, lambda: WebClient(egress=egress, tls=settings.tls)))
+    clouds = CloudLogins(os.environ, lambda: WebClient(egress=egress, tls=settings.tls, observe=settings.observe))
+    credentials = Credentials(files, environment=os.environ, clouds=clouds)
     loopback_tls = bool(settings.tls.ca_file)
-    session = Session(transport, credentials, SessionSettings(egress=egress, tls=settings.tls, plain_http=settings.plain_http, loopback_tls=loopback_tls))
+    about = SessionSettings(egress=egress, tls=settings.tls, plain_http=settings.plain_http, loopback_tls=loopback_tls, observe=settings.observe)
+    session = Session(transport, credentials, about)
     connections = Connections(session, ContentCache(_CACHE_BYTES), read_mirrors(settings.mirrors or load_settings(os.environ).mirrors))
     callers = _callers(settings)
     store = _store(settings.store) if settings.store is not None else None

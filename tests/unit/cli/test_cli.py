@@ -10,12 +10,14 @@ import sys
 import time
 from pathlib import Path
 
+import click
 import jsonschema
 import pytest
 
 from tests.support.charts import archive, chart_yaml
 from tests.support.cli import CANARY, run
 from tests.support.signers import pair, pgp
+from verifier.cli.main import main
 from verifier.model.digest import sha256
 from verifier.report.schema import decision_schema
 from verifier.schemes.openpgp import gpg
@@ -462,3 +464,20 @@ def test_help_of_every_command() -> None:
         assert "Usage: verifier" in ran.out
     assert run("--version").out.startswith("verifier, version ")
     assert run("--help").status == 0
+
+
+def test_every_command_has_debug() -> None:
+    """But those whose words are Helm's, which has a flag of its own for it."""
+    without = set()
+
+    def walk(command: click.Command, path: str) -> None:
+        if isinstance(command, click.Group):
+            for name in command.list_commands(click.Context(command)):
+                inner = command.get_command(click.Context(command), name)
+                assert inner is not None
+                walk(inner, f"{path} {name}".strip())
+        elif not any("--debug" in parameter.opts for parameter in command.params):
+            without.add(path)
+
+    walk(main, "")
+    assert without == {"helm plugin", "helm install", "helm upgrade", "helm template"}

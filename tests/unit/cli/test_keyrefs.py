@@ -141,3 +141,11 @@ def test_an_unknown_kind_of_key_is_no_file() -> None:
     for arguments in (("sign", "web.tgz", "--key", "gitlab://acme/charts"), ("verify", "web.tgz", "--key", "https://acme.test/ci.pub")):
         ran = run(*arguments)
         assert (ran.status, "[key-invalid]" in ran.err, "awskms://" in ran.err) == (2, True, True), ran.err
+
+
+def test_debug_tells_what_was_asked_of_the_keeper(keeper: Keeper, target: str) -> None:
+    ran = run("keys", "show", KEYREF, "--debug")
+    assert ran.status == 0, ran.err
+    assert f"debug: GET {keeper.url}/v1/transit/keys/release -> 200" in ran.err
+    ran = run("sign", target, "--key", KEYREF, "--debug")
+    assert f"{keeper.url}/v1/transit/sign/release" in ran.err

@@ -357,3 +357,21 @@ def test_an_index_under_the_old_tag_is_not_overwritten(keys: Services) -> None:
         ran = run("sign", f"oci://{registry.host}/acme/web@{digest}", "--key", "ci.key", "--legacy-signature")
         assert (ran.status, "evidence-foreign" in ran.text) == (2, True), ran.text
         assert run("sign", f"oci://{registry.host}/acme/web@{digest}", "--key", "ci.key", "--tlog-upload", "--legacy-signature").status == 2
+
+
+def test_debug_tells_what_was_asked_of_the_services(services: Services) -> None:
+    """Which the `sigstore` package asks by itself: the CA, the log, the timestamp authority, each once; and the registry's requests are told once, too."""
+    with simulated() as registry:
+        target = f"oci://{registry.host}/acme/web@{publish(connect(), registry.host, CHART)}"
+        services.asked.clear()
+        registry.requests.clear()
+        ran = run("sign", target, "--keyless", "--trust-config", "trust.json", "--identity-token-file", "token", "--debug")
+        assert ran.status == 0, ran.text
+        told = [line.removeprefix("debug: ") for line in ran.err.splitlines() if line.startswith("debug: ")]
+        assert sorted(line.split()[1].removeprefix(services.url) for line in told if services.url in line) == sorted(
+            path.split()[-1] for path in services.asked
+        )
+        assert len([line for line in told if registry.host in line]) == len(registry.requests)
+        assert Path("token").read_text() not in ran.text
+        quiet = run("sign", target, "--keyless", "--trust-config", "trust.json", "--identity-token-file", "token")
+        assert "debug: " not in quiet.err, "and nothing is told once the command is over"

@@ -332,6 +332,8 @@ def test_a_server_asks_no_private_address_unless_told(registry: str, tmp_path: P
         answer = Api(host).ask(f"oci://{registry}/acme/web:1.4.2", token=TOKEN)
         assert (answer[0], answer[2]["code"]) == (503, "egress-denied")
         assert Api(host).ask("oci://169.254.169.254/a:1", token=TOKEN)[2]["code"] == "no-rule"
-    opened = ServerSettings(policy=tmp_path / "p.yaml", allowed_hosts=frozenset({registry}))
+    told: list[str] = []
+    opened = ServerSettings(policy=tmp_path / "p.yaml", allowed_hosts=frozenset({registry}), observe=told.append)
     with running(build_app(opened)) as host:
         assert Api(host).ask(f"oci://{registry}/acme/web:1.4.2")[0] == 200
+    assert any(f"GET http://{registry}/v2/acme/web/manifests/1.4.2 -> 200" in line for line in told), told

@@ -17,6 +17,7 @@ from tests.simulators.keepers import Answer, Keeper, Private, aws, azure, certif
 from tests.support.clouds import no_identity
 from tests.support.signers import pair
 from verifier.model.errors import VerifierError
+from verifier.net.overheard import overheard
 from verifier.signers.key import private_pem
 from verifier.signers.keyref import open_key, public_key
 from verifier.signers.public import PublicKey, any_public_key, public_pem
@@ -406,3 +407,14 @@ def test_without_tls_no_credential_is_sent(tmp_path: Path) -> None:
         with pytest.raises(VerifierError) as caught:
             public_key("k8s://charts/release", Access(environment=environment, passphrase=lambda: None))
     assert (caught.value.code.name, held.authorizations) == ("key-unavailable", [""])
+
+
+def test_every_request_is_overheard(kind: Kind) -> None:
+    """Whatever the SDK speaks HTTP with; a secret in a query is not shown."""
+    told: list[str] = []
+    with overheard(told.append), overheard(told.append):
+        open_key(kind.keyref, kind.access).sign(b"x")
+    asked = [line for line in told if line.split()[1].startswith(kind.keeper.url)]
+    assert len(asked) == len(kind.keeper.asked) >= 2, told
+    assert asked[-1].endswith("-> 200")
+    assert not any("?" in line and "?..." not in line for line in told)
