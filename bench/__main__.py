@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import admission, helm, policy, registries, workers
+from bench import admission, chart_repository, helm, policy, registries, workers
 from bench.stage import CHARTS, Stage, chart_file, free_port, pair, pgp, staged
 from tests.simulators import sigstore as simulated
 from tests.support.signers import key_anchor, trust
@@ -234,6 +234,7 @@ def main() -> None:
         "workers": lambda _: workers.main(row),
         "policy": lambda _: policy.main(row),
         "registries": lambda _: registries.main(row),
+        "chart-repository": lambda stage: chart_repository.main(stage, times_ms, row),
         "server": server,
         "admission": admitted,
     }

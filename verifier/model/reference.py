@@ -46,6 +46,7 @@ _UNRESERVED = re.compile(r"[A-Za-z0-9._~-]")
 _CHART_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,249}")
 _CHART_VERSION = re.compile(r"v?[0-9][0-9A-Za-z.+-]{0,127}")
 _MAX_NAME = 255  # many clients limit host + "/" + repository
+_MAX_URL = 1024  # of a chart repository, with the chart's name
 
 
 class Reference(Struct, frozen=True, kw_only=True):
@@ -202,6 +203,8 @@ def parse_chart_repository(text: str) -> ChartRepositoryReference:
     if scheme is None:
         raise _invalid(text, "a chart repository's URL begins with https://")
     name, at, digest_text = text.removeprefix(scheme).partition("@")
+    if len(name) > _MAX_URL:
+        raise _invalid(text, f"a chart repository's URL has at most {_MAX_URL} characters")
     if at and "/" not in name:
         raise _invalid(text, "credentials do not belong into a reference")
     if "?" in name or "#" in name:

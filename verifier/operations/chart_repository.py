@@ -106,9 +106,8 @@ class ChartRepository:
         if wanted is not None and not wanted.matches(archive):
             reason = f"the repository holds {sha256(archive).short}... under {self.reference.version}, {wanted.short}... was asked for"
             raise FailedError(codes.TAG_MOVED, reason, where=shown(url))
-        digest = wanted or sha256(archive)
         facts = read_archive(archive, where=shown(url)).facts
-        return RepositoryChart(reference=self._pinned(digest, url), facts=facts, archive=archive)
+        return RepositoryChart(reference=self._pinned(sha256(archive), url), facts=facts, archive=archive)
 
     def beside(self, url: str, wanted: Wanted) -> list[Future[list[Found]]]:
         """3, begun."""

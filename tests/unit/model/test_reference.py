@@ -136,6 +136,7 @@ UGLY_HTTPS = {
     "empty digest": "https://charts.acme.test/web:1@",
     "short digest": "https://charts.acme.test/web:1@sha256:abc",
     "port zero": "https://charts.acme.test:0/web:1",
+    "too long": "https://charts.acme.test/" + "a/" * 600 + "web:1",
 }
 
 

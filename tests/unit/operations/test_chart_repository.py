@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -93,6 +94,10 @@ def test_a_digest_that_is_asked_for_is_the_archives(served: tuple[SimulatedChart
     _, url = served
     ran = run("verify", f"{url}/web:1.4.2@{sha256(WEB)}", "--key", keys[1])
     assert (ran.status, "(the digest was asked for)" in ran.out) == (0, True)
+    for algorithm in ("sha256", "sha512"):
+        wanted = f"{algorithm}:{hashlib.new(algorithm, WEB).hexdigest()}"
+        ran = run("verify", f"{url}/web:1.4.2@{wanted}", "--openpgp-keyring", keys[0])
+        assert (ran.status, f"digest  {sha256(WEB)} (the digest was asked for)" in ran.out) == (0, True), ran.text
     ran = run("verify", f"{url}/web:1.4.2@sha256:{'0' * 64}", "--key", keys[1])
     assert (ran.status, "tag-moved" in ran.out, f"holds {sha256(WEB).short}" in ran.out) == (1, True, True)
 
@@ -222,6 +227,16 @@ def test_what_an_index_says_of_the_digest_is_told_and_decides_nothing(served: tu
         ("http://[::1/web.tgz", "registry-nonsense", "the index says"),
         ("file:///etc/passwd", "registry-nonsense", "file:"),
         ("http://files.acme.test/web-1.4.2.tgz", "egress-denied", "--plain-http"),
+        ("http://127.0.0.1:99999/web.tgz", "registry-nonsense", "the index says"),
+        ("http://127.0.0.1:0/web.tgz", "registry-nonsense", "the index says"),
+        ("a folder/web 1.4.2.tgz", "not-found", "not found"),
+        ("w\u00e9b.tgz", "not-found", "not found"),
+        ("../../../../../web.tgz", "not-found", "not found"),
+        ("web.tgz#fragment\r\nX: y", "not-found", "not found"),
+        ("https://h\u00f6st.acme.test/web.tgz", "unreachable", "does not resolve"),
+        ("https://" + "a" * 70 + ".test/web.tgz", "unreachable", "does not resolve"),
+        ("https://a b.test/web.tgz", "unreachable", "does not resolve"),
+        ("https://169.254.169.254/latest/meta-data", "egress-denied", "an address that no registry has"),
     ],
 )
 def test_an_index_cannot_lead_anywhere(url: str, code: str, words: str, served: tuple[SimulatedChartRepository, str], keys: tuple[str, str]) -> None:

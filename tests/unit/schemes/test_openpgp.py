@@ -19,9 +19,12 @@ from tests.support.charts import archive, chart_file
 from tests.support.signers import PGP, key_anchor, pair, pgp, trust
 from verifier.charts.clearsign import read_clearsigned, with_checksum
 from verifier.charts.provenance import write_provenance
+from verifier.model.artifact import Descriptor, OciChart
 from verifier.model.claim import Claim, OpenPGPSigner, Rejection
+from verifier.model.digest import Digest
 from verifier.model.errors import MisuseError
 from verifier.model.evidence import Evidence, Kind, Location
+from verifier.model.reference import PinnedReference
 from verifier.schemes.openpgp import gpg
 from verifier.schemes.openpgp.certificates import read_keyring
 from verifier.schemes.openpgp.generate import generate_key
@@ -70,6 +73,17 @@ def test_a_good_signature_is_a_claim() -> None:
     assert claim.anchors == frozenset(("team",))
     assert claim.digest == CHART.digest
     assert not claim.times[0].proven
+
+
+def test_a_layer_that_is_named_by_another_hash_is_the_same_archive() -> None:
+    """Helm writes SHA-256 into a `.prov`, whatever a registry's client names its layers by."""
+    named = Digest("sha512", hashlib.sha512(CHART.archive).hexdigest())
+    reference = PinnedReference(registry="reg.test", repository="web", digest=named, tag=None, was_pinned=True)
+    layer = Descriptor(media_type="chart", digest=named, size=len(CHART.archive))
+    evidence = Evidence(location=Location(kind=Kind.FILE, where="web.prov"), media_type="prov", payload=pgp().clearsign(TEXT))
+    for data, claims in ((CHART.archive, True), (CHART.archive + b"x", False)):
+        chart = OciChart(reference=reference, manifest=b"", config=b"", chart=layer, provenance=None, facts=CHART.facts, archive=data)
+        assert [isinstance(item, Claim) for item in OpenPGPScheme().verify(evidence, chart, trust(pgp().anchor()))] == [claims]
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from verifier.charts.provenance import check_provenance, read_provenance
 from verifier.model import codes, limits
 from verifier.model.artifact import Artifact, Chart, OciImage
 from verifier.model.claim import Claim, Clock, Form, OpenPGPSigner, Rejection, Role, Signature, SigningTime
+from verifier.model.digest import sha256
 from verifier.model.errors import FailedError, first_line
 from verifier.model.evidence import Evidence, Location
 from verifier.schemes.openpgp.certificates import Certificate, Key, read_keyring
@@ -104,7 +105,9 @@ def _verify_one(found: packet.Packet, message: ClearSigned, artifact: Chart, tru
         signer = _find(issuer, trust)  # 4
         signing_key = _verify_text(item, message, signer.certificate)  # 5
         text = bytes(message.canonical).decode("utf-8")  # 6: the very bytes that verified
-        check_provenance(read_provenance(text, where=location.where), artifact.facts, artifact.archive_digest, where=location.where)
+        # A layer may be named by another hash than Helm writes, which is SHA-256 always.
+        archive = artifact.archive_digest if artifact.archive_digest.algorithm == "sha256" else sha256(artifact.archive)
+        check_provenance(read_provenance(text, where=location.where), artifact.facts, archive, where=location.where)
     except FailedError as error:
         return Rejection(scheme=NAME, code=error.code, reason=error.reason, location=location, signer=f"OpenPGP {issuer.upper()}" if issuer else None)
     return _claim(item, signing_key, signer, artifact, location)
