@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import statistics
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,6 +28,11 @@ _VERSION = """\
     urls:
     - {name}-1.0.{number}.tgz
     version: 1.0.{number}
+"""
+_WATCHED = """
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 """
 ROUNDS = 7
 
@@ -72,9 +78,7 @@ def _requests(repository: SimulatedChartRepository, stage: Stage, command: tuple
 
 
 def _peak(work: Path, command: tuple[object, ...]) -> float:
-    """MiB of the process at its largest."""
+    """MiB of the process at its largest; started by a small one, since what starts it is counted as well."""
     clean = {"PATH": os.environ["PATH"], "HOME": str(work / "home")}
-    process = subprocess.Popen([str(item) for item in command], env=clean, cwd=work, stdout=subprocess.DEVNULL)
-    _, _, usage = os.wait4(process.pid, 0)
-    process.returncode = 0
-    return usage.ru_maxrss / 1024
+    line = [sys.executable, "-I", "-c", _WATCHED, *(str(item) for item in command)]
+    return int(subprocess.run(line, env=clean, cwd=work, check=True, capture_output=True).stdout) / 1024
