@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 
 from tests.interop.conftest import Gpg, Peer, serve
+from tests.simulators.chart_repository import chart_repository, entry, index_of
 from tests.simulators.kubernetes import cluster, write_kubeconfig
 from tests.support.charts import archive
 from tests.support.cli import run
@@ -29,7 +30,8 @@ from tests.support.world import connect, publish, sign
 from tests.unit.test_docs import script
 from verifier.charts.archive import read_archive
 from verifier.charts.provenance import write_provenance
-from verifier.model.digest import Digest
+from verifier.model.digest import Digest, sha256
+from verifier.schemes.sigstore.sign import sign_digest
 from verifier.signers.public import public_pem
 
 HELM3 = ("helm-3.17.3", "helm-3.18.0", "helm-3.21.4")
@@ -255,6 +257,31 @@ def test_helm_verifier_is_verifier_and_wraps_helm(helm_name: str, registry: str,
             assert b"verified" in done.stdout, done.stdout.decode()
             refused(here.helm("verifier", command, *words, web, "--version", "1.5.0", check=False), "unsigned")
             refused(here.helm("verifier", command, *words, f"{web}:1.4.2", "--dependency-update", check=False), "usage")
+
+
+@pytest.mark.parametrize("helm_name", HELMS)
+def test_a_chart_of_a_chart_repository_is_handed_over(helm_name: str, world: Callable[..., contextlib.AbstractContextManager[World]]) -> None:
+    """By Helm's own words for it; Helm itself fetches nothing from there."""
+    with world(helm_name) as here, chart_repository() as (repository, host):
+        url = f"http://{host}/stable"
+        unsigned = chart(version="1.5.0", said="unsigned")
+        repository.add(chart(), below="/stable", bundle=sign_digest(sha256(chart()), pair(), name="web-1.4.2.tgz"))
+        repository.add(unsigned, below="/stable")
+        repository.files["/stable/index.yaml"] = index_of([entry(chart(), "web-1.4.2.tgz"), entry(unsigned, "web-1.5.0.tgz")])
+        policy = here.home / "policy.yaml"
+        policy.write_text(policy.read_text().replace("rules:\n", f'rules:\n  - {{name: there, charts: ["{url}/*"], require: {{signed: {{by: ci}}}}}}\n'))
+        for words in (("web", "--repo", url, "--version", "1.4.2"), (f"{url}/web:1.4.2",), (f"{url}/web", "--version=1.4.2")):
+            repository.asked.clear()
+            assert b"from: 'verified'" in here.helm("verifier", "template", "x", *words).stdout
+            assert sorted(path.rpartition("/")[2] for _, path in repository.asked) == [
+                "index.yaml",
+                "web-1.4.2.tgz",
+                "web-1.4.2.tgz.prov",
+                "web-1.4.2.tgz.sigstore.json",
+            ]
+            refused(here.helm("verifier", "template", "x", *(word.replace("1.4.2", "1.5.0") for word in words), check=False), "unsigned")
+        refused(here.helm("verifier", "template", "x", "./web-1.4.2.tgz", "--repo", url, check=False), "reference-invalid")
+        refused(here.helm("verifier", "template", "x", f"{here.oci}/web:1.4.2", "--repo", url, check=False), "reference-invalid")
 
 
 @pytest.mark.parametrize("helm_name", HELMS)

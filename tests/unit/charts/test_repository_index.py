@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 
 import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.simulators.chart_repository import entry, index_of
 from tests.support.charts import archive
@@ -137,3 +141,30 @@ def test_a_large_index_is_no_trouble_and_a_large_chart_in_it_is(monkeypatch: pyt
 def test_a_digest_that_is_none_says_nothing(said: object) -> None:
     index = json.dumps({"entries": {"web": [{"version": "1.4.2", "urls": ["w.tgz"], "digest": said}]}}).encode()
     assert find_version(index, "web", "1.4.2", where=WHERE).digest is None
+
+
+NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,8}", fullmatch=True)
+TEXT = st.text(st.characters(blacklist_categories=("Cs", "Cc"), whitelist_characters="\n"), max_size=40)
+VERSIONS = st.builds("{}.{}.{}".format, *[st.integers(0, 3)] * 3)
+LISTED = st.lists(st.fixed_dictionaries({"version": VERSIONS, "urls": st.lists(TEXT, max_size=2), "description": TEXT, "digest": TEXT}), max_size=4)
+
+
+@given(st.dictionaries(NAMES, LISTED, max_size=5), NAMES, VERSIONS, st.booleans())
+def test_what_is_cut_out_is_what_is_there(charts: dict[str, list[dict[str, object]]], name: str, version: str, flow: bool) -> None:
+    """The same as a reader of the whole document finds, whatever stands in descriptions beside it."""
+    index = yaml.safe_dump({"apiVersion": "v1", "entries": charts}, default_flow_style=None if flow else False, allow_unicode=True).encode()
+    for asked in (name, *charts):
+        expected = next((item for item in charts.get(asked, []) if item["version"] == version), None)
+        try:
+            found = find_version(index, asked, version, where=WHERE).url
+        except InconclusiveError as error:
+            assert expected is None or not expected["urls"] or not expected["urls"][0], error  # type: ignore[index]
+        else:
+            assert expected is not None
+            assert found == expected["urls"][0]  # type: ignore[index]
+
+
+@given(st.binary(max_size=200) | st.builds(lambda before, after: before + b"entries:\n" + after, st.binary(max_size=20), st.binary(max_size=150)))
+def test_no_bytes_are_more_than_refused(index: bytes) -> None:
+    with contextlib.suppress(InconclusiveError):
+        find_version(index, "web", "1.4.2", where=WHERE)
