@@ -87,6 +87,11 @@ class Range(Struct, frozen=True):
     text: str
     alternatives: tuple[tuple[_Bound, ...], ...]
 
+    @property
+    def has_floor(self) -> bool:
+        """Whether versions below some version are never in the range."""
+        return all(any(bound.low is not None and not bound.negated for bound in bounds) for bounds in self.alternatives)
+
     def admits(self, version: Version) -> bool:
         """Whether `version` lies in the range."""
         return any(all(bound.admits(version) for bound in bounds) for bounds in self.alternatives)

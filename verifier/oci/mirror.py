@@ -1,8 +1,9 @@
 """Reading from a mirror what belongs to an origin (semantics 26).
 
 1. Mirrors are configured, mapped on whole path segments; the longest that fits counts.
-2. What a tag names is asked of the origin only: a mirror may lag behind, or be made to, and would serve an old version under its name. With a digest
-   that is given the origin need not be there.
+2. What a tag names is asked of the origin: a mirror may lag behind, or be made to, and would serve an old version under its name. With a digest
+   that is given the origin need not be there; nor where the rule has a version floor, below which nothing passes: then the mirror says what the tag
+   names if the origin cannot be reached, and that it could not is a gap. Any answer of the origin's is an answer.
 3. Manifests and blobs come from the mirror, compared with their digests; what it does not have, or cannot give, comes from the origin.
 4. What is attached is listed by both, since mirrors seldom carry it; trouble with either is a gap.
 5. Each is asked with its own credentials, found by its own name; the origin's never go to the mirror.
@@ -19,10 +20,12 @@ from verifier.model import codes
 from verifier.model.artifact import Descriptor
 from verifier.model.digest import Digest
 from verifier.model.errors import InconclusiveError, MisuseError
+from verifier.model.evidence import Gap
 from verifier.model.reference import SCHEME, canonical_host, is_repository
 from verifier.oci.repository import Repository
 from verifier.oci.source import Fetched, Referrers
 
+_AWAY = (codes.UNREACHABLE, codes.TIMEOUT, codes.PROXY_FAILED)
 _Place = tuple[str, tuple[str, ...]]  # host, segments
 
 
@@ -55,10 +58,11 @@ def _place(text: str) -> _Place:
 
 
 class MirroredSource(Struct, frozen=True):
-    """One repository of an origin, read through a mirror."""
+    """One repository of an origin, read through a mirror; `floored`: the rule has a version floor."""
 
     origin: Repository
     mirror: Repository
+    floored: bool = False
 
     @property
     def where(self) -> str:
@@ -67,7 +71,19 @@ class MirroredSource(Struct, frozen=True):
 
     def resolve(self, tag: str) -> Fetched:
         """2."""
-        return self.manifest(self.origin.digest_of(tag))
+        try:
+            return self.manifest(self.origin.digest_of(tag))
+        except InconclusiveError as error:
+            if not self.floored or error.code not in _AWAY:
+                raise
+            return self._named_by_the_mirror(tag, error)
+
+    def _named_by_the_mirror(self, tag: str, trouble: InconclusiveError) -> Fetched:
+        gap = Gap(kind="tag", where=trouble.where or self.where, code=trouble.code, reason=f"the mirror says what {tag} names: {trouble.reason}")
+        try:
+            return replace(self.mirror.resolve(tag), read_from=f"{SCHEME}{self.mirror.where}", gaps=(gap,))
+        except InconclusiveError as error:
+            raise InconclusiveError(trouble.code, f"{trouble.reason}; the mirror, asked in its place: {error.reason}", where=trouble.where) from error
 
     def manifest(self, digest: Digest) -> Fetched:
         """3."""

@@ -15,12 +15,13 @@ from verifier.model.evidence import Gap, Kind
 
 
 class Fetched(Struct, frozen=True, kw_only=True):
-    """A manifest's bytes, under the digest that we computed; `read_from`: the mirror that had them."""
+    """A manifest's bytes, under the digest that we computed; `read_from`: the mirror that had them; `gaps`: who was asked in vain before."""
 
     digest: Digest
     media_type: str
     data: bytes
     read_from: str | None = None
+    gaps: tuple[Gap, ...] = ()
 
     @property
     def descriptor(self) -> Descriptor:

@@ -31,11 +31,15 @@ _THREADS = 16
 
 
 class Connections(Struct, frozen=True):
-    """One per process. `pool` runs leaf look-ups only, never something that waits for the pool itself."""
+    """One per process. `pool` runs leaf look-ups only, never something that waits for the pool itself.
+
+    `floored`: as they are for a question whose rule has a version floor; then a mirror alone may say what a tag names.
+    """
 
     session: Session
     cache: ContentCache | None = None
     mirrors: Mirrors | None = None
+    floored: bool = False
     repository_logins: RepositoryLogins = field(default_factory=RepositoryLogins)
     indexes: Validated = field(default_factory=lambda: Validated(limits.INDEXES_KEPT_BYTES))
     pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(_THREADS, thread_name_prefix="lookup"))
@@ -43,6 +47,10 @@ class Connections(Struct, frozen=True):
     def under(self, credentials: Keychain) -> Connections:
         """The same connections, with other credentials."""
         return replace(self, session=self.session.under(credentials))
+
+    def with_floor(self, floored: bool) -> Connections:
+        """The same connections, for a question whose rule has a version floor or none."""
+        return self if floored is self.floored else replace(self, floored=floored)
 
     def source(self, reference: Reference | LayoutReference, deadline: Deadline) -> Source:
         """Where the reference is read from."""
@@ -62,7 +70,7 @@ class Connections(Struct, frozen=True):
             return origin
         from verifier.oci.mirror import MirroredSource
 
-        return MirroredSource(origin, Repository(self.session, *found, deadline))
+        return MirroredSource(origin, Repository(self.session, *found, deadline), self.floored)
 
     def target(self, reference: Reference | LayoutReference, deadline: Deadline) -> Target:
         """Where the reference is written to."""

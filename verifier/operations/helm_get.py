@@ -26,7 +26,7 @@ from verifier.oci.manifest import HELM_PROVENANCE
 from verifier.oci.repository import Repository
 from verifier.operations.connections import Connections
 from verifier.operations.policies import LoadedPolicy
-from verifier.operations.verification import Examined, Options, examine, judge, speaks_of, verify, wanted, with_parts
+from verifier.operations.verification import Examined, Options, examine, judge, speaks_of, under_rule, verify, wanted, with_parts
 
 
 class Handed(Struct, frozen=True, kw_only=True):
@@ -57,7 +57,7 @@ def verify_with_provenance(request: Request, loaded: LoadedPolicy, connections: 
     """2: the decision, and the chart's `.prov` if it has one; one that a claim rests on comes before one that no rule needed."""
     if not speaks_of(loaded, request):  # 4
         return judge(request, Examined(), loaded, options), None
-    examined = examine(request, connections, options, wanted(loaded.trust) | {HELM_PROVENANCE})
+    examined = examine(request, under_rule(request, loaded, connections), options, wanted(loaded.trust) | {HELM_PROVENANCE})
     decision = judge(request, with_parts(request, examined, loaded, connections, options), loaded, options)
     proven = {claim.location.digest for claim in decision.claims}
     found = [item for item in examined.gathered.evidence if item.media_type == HELM_PROVENANCE]

@@ -32,7 +32,7 @@ from verifier.operations.connections import Connections
 from verifier.operations.gather import EvidenceFiles, gather, gather_old
 from verifier.operations.policies import LoadedPolicy
 from verifier.operations.resolve import resolve_image
-from verifier.operations.verification import Examined, ExaminedPart, Options, examine, rule_of, wanted, without_chart
+from verifier.operations.verification import Examined, ExaminedPart, Options, examine, rule_of, under_rule, wanted, without_chart
 from verifier.policy.document import Images, ImageSource, Rule
 from verifier.policy.parts import origin_of, subcharts_of
 
@@ -90,7 +90,7 @@ class Examiner(Struct, frozen=True, kw_only=True):
         return ExaminedPart(kind=PartKind.SUBCHART, path=path, request=request, examined=examined)
 
     def _at_origin(self, request: Request) -> Examined:
-        return examine(request, self.connections, replace(self.options, files=EvidenceFiles()), wanted(self.loaded.trust))
+        return examine(request, under_rule(request, self.loaded, self.connections), replace(self.options, files=EvidenceFiles()), wanted(self.loaded.trust))
 
     def _images(self, request: Request, chart: Chart, rule: Rule) -> Iterator[_Work]:  # 2
         if rule.images is None:
@@ -115,7 +115,7 @@ class Examiner(Struct, frozen=True, kw_only=True):
 
     def _image_evidence(self, reference: Reference) -> Examined:
         try:
-            pinned = resolve_image(reference, self.connections.source(reference, Deadline.after(self.options.seconds)))
+            pinned = resolve_image(reference, self.connections.with_floor(False).source(reference, Deadline.after(self.options.seconds)))
         except (FailedError, InconclusiveError) as error:
             return without_chart(error, str(reference))
         gathered = gather(pinned, self.connections, pinned.source.referrers(pinned.fetched.digest), wanted(self.loaded.trust))

@@ -30,6 +30,7 @@ from verifier.operations.found import as_gap
 from verifier.operations.gather import EVERYTHING, EvidenceFiles, Gathered, Wanted, gather, gather_files, gather_old, joined
 from verifier.operations.policies import LoadedPolicy
 from verifier.operations.resolve import Pinned, read_chart, read_file, resolve
+from verifier.policy.conditions import has_version_floor
 from verifier.policy.document import Rule
 from verifier.policy.engine import decide
 from verifier.policy.select import select_rule
@@ -86,7 +87,7 @@ def verify(request: Request, loaded: LoadedPolicy, connections: Connections, opt
     """The decision for one chart; raises MisuseError only."""
     if not speaks_of(loaded, request):
         return judge(request, Examined(), loaded, options)
-    examined = examine(request, connections, options, wanted(loaded.trust))
+    examined = examine(request, under_rule(request, loaded, connections), options, wanted(loaded.trust))
     return judge(request, with_parts(request, examined, loaded, connections, options), loaded, options)
 
 
@@ -94,7 +95,7 @@ def examine_all(request: Request, loaded: LoadedPolicy, connections: Connections
     """All that there is, also what the policy could not prove anything with: for a recording, which another policy may judge."""
     if not speaks_of(loaded, request):
         return Examined()
-    return with_parts(request, examine(request, connections, options), loaded, connections, options).whole()
+    return with_parts(request, examine(request, under_rule(request, loaded, connections), options), loaded, connections, options).whole()
 
 
 def with_parts(request: Request, examined: Examined, loaded: LoadedPolicy, connections: Connections, options: Options) -> Examined:
@@ -116,6 +117,14 @@ def rule_of(loaded: LoadedPolicy, request: Request) -> Rule | None:
     """The rule that covers the request; what is asked is all that it takes to tell."""
     selected = select_rule(loaded.policy, Facts(request=request, artifact=None))
     return selected if isinstance(selected, Rule) else None
+
+
+def under_rule(request: Request, loaded: LoadedPolicy, connections: Connections) -> Connections:
+    """The connections as the rule for this question has them: what a mirror may answer depends on it (semantics 26)."""
+    if connections.mirrors is None:
+        return connections
+    rule = rule_of(loaded, request)
+    return connections.with_floor(rule is not None and has_version_floor(loaded.policy, rule))
 
 
 def judge(request: Request, examined: Examined, loaded: LoadedPolicy, options: Options) -> Decision:
@@ -240,6 +249,7 @@ def examine_pinned(pinned: Pinned, connections: Connections, options: Options, m
     except (FailedError, InconclusiveError) as error:
         read = without_chart(error, str(pinned.reference))
     gathered = joined(read.gathered, joined(given, gather(pinned, connections, listing.result(), media_types)))
+    gathered = joined(gathered, Gathered(gaps=pinned.fetched.gaps))
     later = partial(gather_old, pinned, connections) if BUNDLE in media_types and read.artifact is not None else None
     return Examined(artifact=read.artifact, gathered=gathered, later=later)
 

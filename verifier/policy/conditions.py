@@ -8,11 +8,11 @@ from verifier.charts.version import Version, parse_range, parse_version, tag_fit
 from verifier.model import codes
 from verifier.model.artifact import ChartFacts
 from verifier.model.codes import Code
-from verifier.model.decision import Check, Result
+from verifier.model.decision import Action, Check, Result
 from verifier.model.errors import MisuseError
 from verifier.model.reference import WEB_SCHEMES, parse_oci
 from verifier.policy.case import Case
-from verifier.policy.document import ChartIs, Dependencies, DigestIn
+from verifier.policy.document import ChartIs, Dependencies, DigestIn, Policy, Rule, Window
 from verifier.policy.exceptions import excused
 from verifier.policy.logic import all_of
 from verifier.policy.parts import missing_dependency
@@ -38,6 +38,14 @@ def check_chart(requirement: ChartIs, case: Case, name: str) -> Check:
     """Each condition that is written, as a check of its own, which an exception may let pass."""
     children = [excused(check, case) for check in _conditions(requirement, case)]
     return all_of(name, children or [_passed("conditions", "judged with the signatures")], action=requirement.action)
+
+
+def has_version_floor(policy: Policy, rule: Rule) -> bool:
+    """Whether no version below some version passes this rule, today and later: what only warns, or has a window, is no floor."""
+    asked = [rule.chart, *(item for item in policy.baseline if isinstance(item, ChartIs))]
+    return any(
+        item is not None and item.version is not None and item.version.has_floor and item.action is Action.ENFORCE and item.window == Window() for item in asked
+    )
 
 
 def check_dependencies(facts: ChartFacts) -> Iterator[Check]:

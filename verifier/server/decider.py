@@ -23,7 +23,7 @@ from verifier.operations.connections import Connections
 from verifier.operations.namespaces import Namespace
 from verifier.operations.records import fingerprint_for
 from verifier.operations.resolve import resolve
-from verifier.operations.verification import Examined, Options, examine_pinned, judge, speaks_of, wanted, with_parts, without_chart
+from verifier.operations.verification import Examined, Options, examine_pinned, judge, speaks_of, under_rule, wanted, with_parts, without_chart
 from verifier.report.codec import encode
 from verifier.server.cache import Answered, DecisionCache, Key, cache_key, ending
 from verifier.server.metrics import Metrics
@@ -128,7 +128,8 @@ class Decider:
         loaded = asker.namespace.with_keys(asker.held.loaded, request.context)
         held = asker.held if loaded is asker.held.loaded else replace(asker.held, loaded=loaded, wanted=wanted(loaded.trust))
         keychain = asker.namespace.keychain(request, loaded, self._connections.session.credentials)
-        return _Question(request=request, held=held, connections=self._connections.under(keychain), options=self._options())
+        connections = under_rule(request, loaded, self._connections.under(keychain))
+        return _Question(request=request, held=held, connections=connections, options=self._options())
 
     def _options(self) -> Options:
         return Options(seconds=self._settings.seconds, unsafe=self._settings.unsafe, helm=self._settings.helm, clock=self._settings.clock)

@@ -16,9 +16,12 @@ from tests.support.charts import archive
 from tests.support.cli import run
 from tests.support.signers import pair
 from tests.support.world import ask, code_names, connect, key_policy, publish, sign
+from verifier.model import codes
 from verifier.model.artifact import OciChart
 from verifier.model.decision import Decision, Outcome
-from verifier.model.errors import MisuseError
+from verifier.model.errors import InconclusiveError, MisuseError
+from verifier.net.deadline import Deadline
+from verifier.net.transport import HttpTransport, Request, Response
 from verifier.oci.cache import ContentCache
 from verifier.oci.mirror import read_mirrors
 from verifier.operations.connections import Connections
@@ -112,6 +115,73 @@ def test_without_the_origin_a_tag_cannot_be_told_and_a_digest_can(stage: Stage) 
     by_digest = stage.ask(f"@{stage.digest}")
     assert by_digest.outcome is Outcome.ALLOWED
     assert read_from(by_digest) == f"oci://{stage.mirror.host}/copies/acme/web"
+
+
+FLOOR = '    chart: {version: ">=1.0.0"}'
+
+
+def away(stage: Stage, monkeypatch: pytest.MonkeyPatch, why: str = "unreachable") -> None:
+    """The origin cannot be reached; the mirror has the chart with its signature."""
+    digest = publish(connect(), stage.mirror.host, archive(), name="copies/acme/web")
+    sign(connect(), stage.mirror.host, digest, pair("ci"), name="copies/acme/web", said=f"oci://{stage.origin.host}/acme/web")
+    real = HttpTransport.send
+
+    def send(transport: HttpTransport, request: Request, deadline: Deadline, limit: int) -> Response:
+        if stage.origin.host in request.url:
+            raise InconclusiveError(codes.ALL[why], "no way there", where=request.origin)
+        return real(transport, request, deadline, limit)
+
+    monkeypatch.setattr(HttpTransport, "send", send)
+
+
+def under(stage: Stage, rule: str = FLOOR, extra: str = "", tag: str = "1.4.2") -> Decision:
+    return ask(f"oci://{stage.origin.host}/acme/web:{tag}", key_policy(stage.origin.host, pair("ci"), extra, rule), stage.connections)
+
+
+@pytest.mark.parametrize("why", ["unreachable", "timeout", "proxy-failed"])
+def test_with_a_version_floor_a_mirror_alone_may_say_what_a_tag_names(why: str, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    away(stage, monkeypatch, why)
+    decision = under(stage)
+    assert (decision.outcome, read_from(decision)) == (Outcome.ALLOWED, f"oci://{stage.mirror.host}/copies/acme/web"), decision.check.reason
+    assert any(gap.kind == "tag" and "the mirror says what 1.4.2 names: no way there" in gap.reason for gap in decision.gaps), "and it is told"
+    assert under(stage, "", f"baseline: [{FLOOR.strip()}]").outcome is Outcome.ALLOWED, "the organisation's floor is one, too"
+
+
+@pytest.mark.parametrize(
+    ("rule", "extra"),
+    [
+        ("", ""),
+        ('    chart: {version: "<2.0.0"}', ""),
+        ('    chart: {version: ">=1.0.0 || <0.5.0"}', ""),
+        ('    chart: {version: "!=1.0.0"}', ""),
+        ("    chart: {name: web}", ""),
+        ("", 'baseline: [{chart: {version: ">=1.0.0"}, action: warn}]'),
+        ("", 'baseline: [{chart: {version: ">=1.0.0"}, enforceFrom: 2020-01-01T00:00:00Z}]'),
+    ],
+)
+def test_what_is_no_floor_leaves_the_tag_to_the_origin(rule: str, extra: str, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    away(stage, monkeypatch)
+    decision = under(stage, rule, extra)
+    assert (decision.outcome, code_names(decision)) == (Outcome.INCONCLUSIVE, {"unreachable"})
+
+
+@pytest.mark.parametrize("why", ["tls-failed", "unauthorized", "forbidden", "not-found", "registry-error", "rate-limited", "egress-denied"])
+def test_an_answer_of_the_origins_is_an_answer(why: str, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who can make it refuse must not be able to choose the version."""
+    away(stage, monkeypatch, why)
+    decision = under(stage)
+    assert (decision.outcome, why in code_names(decision)) == (Outcome.INCONCLUSIVE, True)
+
+
+def test_below_the_floor_a_mirror_alone_gets_nowhere(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    away(stage, monkeypatch)
+    old = publish(connect(), stage.mirror.host, archive(version="0.9.0"), name="copies/acme/web", tag="0.9.0")
+    sign(connect(), stage.mirror.host, old, pair("ci"), name="copies/acme/web", said=f"oci://{stage.origin.host}/acme/web")
+    stage.mirror.tags["copies/acme/web", "stable"] = str(old)
+    decision = under(stage, f"{FLOOR}\n    channels: [stable]", tag="stable")
+    assert (decision.outcome, "version-refused" in str(decision.check.code)) == (Outcome.DENIED, True)
+    decision = under(stage, tag="9.9.9")
+    assert (decision.outcome, "the mirror, asked in its place" in decision.check.reason) == (Outcome.INCONCLUSIVE, True)
 
 
 def test_what_is_attached_is_listed_by_both_and_trouble_is_a_gap(stage: Stage) -> None:
