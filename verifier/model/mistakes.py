@@ -51,6 +51,15 @@ MISTAKES = (
         example=("https://ghcr.io:443", "https://ghcr.io/acme/charts/index.yaml: not found"),
     ),
     Mistake(
+        title="https:// where a registry is meant",
+        codes=(codes.REFERENCE_INVALID,),
+        where=r"https?://",
+        reason=r"expected|must begin with oci://|in a registry",
+        why="Charts are pushed to registries, copied between them, and listed and kept there. A chart repository is files on a web server: it is read only.",
+        advice="This is about a registry: write oci://HOST/PATH/NAME:VERSION, as `helm push` and `helm pull` do, or HOST/PATH/NAME where a host is asked for.",
+        example=("https://ghcr.io/acme/charts/web:1.4.2", "expected oci://HOST/PATH/NAME[:TAG] or oci-layout://DIR[:TAG]"),
+    ),
+    Mistake(
         title="A chart repository that wants a login",
         codes=(codes.UNAUTHORIZED, codes.FORBIDDEN),
         reason=r"index\.yaml: not|\.tgz: not",

@@ -32,9 +32,9 @@ COMMANDS = ("install", "upgrade", "template")
 _FETCHING = {
     "dependency-update": "it fetches charts while Helm runs, which nobody judges; run `helm dependency update`, package the chart, and sign it",
     "devel": "a range is not resolved here; write the version",
-    "password": "others can see it there; use `helm registry login`",
-    "username": "use `helm registry login`",
-    "pass-credentials": "use `helm registry login`",
+    "password": "others can see it there; use `helm registry login`, or `helm repo add` for a chart repository",
+    "username": "use `helm registry login`, or `helm repo add` for a chart repository",
+    "pass-credentials": "credentials go to their own host and to no other",
 }
 # What speaks of the registry or chart repository, where we have been already.
 _OURS = ("version", "repo", "ca-file", "cert-file", "key-file", "insecure-skip-tls-verify", "plain-http", "policy", "environment", "cluster")

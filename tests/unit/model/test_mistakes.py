@@ -40,6 +40,14 @@ def test_hosts_are_not_taken_for_one_another() -> None:
         assert "ecr" not in advise(codes.FORBIDDEN, f"https://{host}:443", words)
 
 
+@pytest.mark.parametrize(
+    "command", [("registry", "list", "https://reg.test/acme/web"), ("copy", "https://reg.test/acme/web:1", "oci://reg.test/b", "--key", "x")]
+)
+def test_what_is_about_registries_says_so(command: tuple[str, ...]) -> None:
+    ran = run(*command)
+    assert (ran.status, "[reference-invalid]" in ran.err, "This is about a registry: write oci://" in ran.err) == (2, True, True)
+
+
 def test_the_command_line_gives_the_advice(tmp_path: Path) -> None:
     """A registry that was named like a chart repository has no index."""
     (tmp_path / "ci.pub").write_bytes(public_pem(pair("ci").public))
