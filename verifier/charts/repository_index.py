@@ -53,7 +53,9 @@ def find_version(index: bytes, name: str, version: str, *, where: str) -> Listed
     exact = [item for item in listed if item["version"] == version]  # 3
     found = next(iter(exact or [item for item in listed if tag_fits(version.replace("+", "_"), item["version"])]), None)
     if found is None:
-        raise InconclusiveError(codes.NOT_FOUND, f"the index lists {len(listed)} versions of {name!r}, and {version} is not among them", where=where)
+        raise InconclusiveError(
+            codes.NOT_FOUND, f"the index lists {len(listed)} version{'s' if len(listed) != 1 else ''} of {name!r}, and not {version}", where=where
+        )
     url = next(map(text, items(get(found, "urls"))), "")
     if not url:
         raise InconclusiveError(codes.REGISTRY_NONSENSE, f"the index says nowhere where {name} {version} lies", where=where)

@@ -68,12 +68,21 @@ MISTAKES = (
         example=("https://charts.acme.example:443", "https://charts.acme.example/stable/index.yaml: not logged in"),
     ),
     Mistake(
+        title="A chart repository without signatures",
+        codes=(codes.UNSIGNED,),
+        where=r"^https?://",
+        reason="nothing is attached",
+        why="In a chart repository a signature is a file beside the archive, under the archive's whole name: `web-1.4.2.tgz.prov` (OpenPGP) or `web-1.4.2.tgz.sigstore.json`. Only the kinds are looked for that the policy trusts a key of.",
+        advice="Sign the archive (`helm package --sign`, or `verifier sign NAME-VERSION.tgz`), and publish the .prov or .sigstore.json beside it.",
+        example=("https://charts.acme.example/stable/web:1.4.2", "expected a signature by ci; nothing is attached to the chart"),
+    ),
+    Mistake(
         title="A chart or version that the index does not list",
         codes=(codes.NOT_FOUND,),
         reason="the index lists",
         why="The name and the version must stand in the repository's index.yaml as they are written, but for a `v` before the version. A range (`^1.4`) is not resolved: it may mean another chart tomorrow.",
         advice="See what there is: `helm show chart NAME --repo URL`, or the repository's index.yaml.",
-        example=("https://charts.acme.example/stable/index.yaml", "the index lists 12 versions of 'web', and 1.4.3 is not among them"),
+        example=("https://charts.acme.example/stable/index.yaml", "the index lists 12 versions of 'web', and not 1.4.3"),
     ),
     Mistake(
         title="An ECR token that has expired",

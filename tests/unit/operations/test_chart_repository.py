@@ -192,6 +192,13 @@ def test_what_is_wrong_is_denied_for_its_own_reason(change, status, code, served
     assert code in found, found
 
 
+def test_what_nobody_signed_says_where_a_signature_would_lie(served: tuple[SimulatedChartRepository, str], keys: tuple[str, str]) -> None:
+    repository, url = served
+    del repository.files["/charts/web-1.4.2.tgz.prov"]
+    ran = run("verify", f"{url}/web:1.4.2", "--openpgp-keyring", keys[0], "-q")
+    assert (ran.status, "[unsigned]" in ran.out, "publish the .prov or .sigstore.json beside it" in ran.out) == (1, True, True)
+
+
 def test_a_provenance_file_of_another_chart_is_denied(served: tuple[SimulatedChartRepository, str], keys: tuple[str, str]) -> None:
     repository, url = served
     repository.files["/charts/web-1.4.2.tgz.prov"] = TEAM.provenance(chart_file(archive("web", "1.4.1"), "web-1.4.1.tgz"))
