@@ -14,6 +14,7 @@ import warnings
 import click
 
 from verifier import __version__
+from verifier.cli.debug import debug_option
 from verifier.model.codes import Family
 from verifier.model.errors import VerifierError
 
@@ -82,17 +83,7 @@ def _add_debug(command: click.Command) -> None:
         for inner in command.commands.values():
             _add_debug(inner)
     elif not command.context_settings.get("ignore_unknown_options") and not any("--debug" in parameter.opts for parameter in command.params):
-        option = click.Option(
-            ["--debug"], is_flag=True, envvar="VERIFIER_DEBUG", expose_value=False, callback=_hear, help="Show each request on stderr, secrets masked."
-        )
-        command.params.append(option)
-
-
-def _hear(context: click.Context, parameter: click.Parameter, debug: bool) -> None:
-    if debug:
-        from verifier.cli.options import hear
-
-        hear(context, parameter, debug)
+        debug_option(exposed=False)(command)
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from verifier.ci.registry import registry_login
 from verifier.cli import progress
+from verifier.cli.debug import debug_option, show_request
 from verifier.model import codes
 from verifier.model.context import Context
 from verifier.model.errors import MisuseError
@@ -61,7 +62,7 @@ class Network(Struct, frozen=True, kw_only=True):
         """
         with ExitStack() as stack:
             observe = show_request if self.debug else None
-            if observe is not None:
+            if observe is not None:  # Helm's own commands come without our option, and --debug of theirs counts, too
                 from verifier.net.overheard import overheard
 
                 stack.enter_context(overheard(observe))
@@ -83,7 +84,13 @@ class Network(Struct, frozen=True, kw_only=True):
         plain_http = self.plain_http or settings.plain_http
         loopback_tls = bool(tls.ca_file or tls.cert_file or self.insecure_skip_tls_verify) and not plain_http
         about = SessionSettings(
-            egress=egress, tls=tls, plain_http=plain_http, loopback_tls=loopback_tls, observe=observe, journal=FileJournal(settings.journal)
+            egress=egress,
+            tls=tls,
+            plain_http=plain_http,
+            loopback_tls=loopback_tls,
+            observe=observe,
+            journal=FileJournal(settings.journal),
+            warned=_warned,
         )
         session = Session(transport, credentials, about)
         mirrors = read_mirrors(tuple(parse_mirror(text) for text in self.mirror) or settings.mirrors)
@@ -107,20 +114,6 @@ def grouped(command: _F, name: str, kind: type[Struct], options: tuple[Callable[
     for option in reversed(options):
         wrapped = option(wrapped)
     return wrapped  # type: ignore[return-value]
-
-
-def debug_option() -> Callable[[Any], Any]:
-    """`--debug`; the command gets it as `debug`, to show its own requests."""
-    return click.option("--debug", is_flag=True, envvar="VERIFIER_DEBUG", callback=hear, help="Show each request on stderr, secrets masked.")
-
-
-def hear(context: click.Context, _: click.Parameter, debug: bool) -> bool:
-    """With `--debug` the requests that others' libraries make are told until the command ends."""
-    if debug:
-        from verifier.net.overheard import overheard
-
-        context.with_resource(overheard(show_request))
-    return debug
 
 
 _NETWORK = (
@@ -197,10 +190,3 @@ def _warned(line: str) -> None:
     from verifier.report.text import safe
 
     click.echo(f"verifier: {safe(line)}", err=True)
-
-
-def show_request(line: str) -> None:
-    """What `--debug` prints for a request."""
-    from verifier.report.text import safe
-
-    click.echo(f"debug: {safe(line)}", err=True)

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import click
 
+from verifier.cli.debug import debug_option, show_request
 from verifier.cli.main import report_error
-from verifier.cli.options import debug_option, echo, show_request
+from verifier.cli.options import echo
 from verifier.model import codes
 from verifier.model.errors import FailedError, MisuseError
 from verifier.report.text import safe

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 from msgspec.structs import replace
 
+from verifier.cli.debug import debug_option, show_request
 from verifier.cli.listen import listen_address
-from verifier.cli.options import debug_option, echo, show_request
+from verifier.cli.options import echo
 from verifier.model import codes
 from verifier.model.context import Context
 from verifier.model.errors import MisuseError

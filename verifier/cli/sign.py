@@ -12,6 +12,7 @@ import click
 from msgspec import Struct
 
 from verifier.cli.access import key_access, read_passphrase
+from verifier.cli.debug import request_observer
 from verifier.cli.options import Network, echo, grouped, network_options
 from verifier.model import codes
 from verifier.model.errors import FailedError, MisuseError
@@ -159,7 +160,8 @@ def _logged(key: SigningKey, trust_config: str | None) -> SignStatement:
     from verifier.net.transport import HttpTransport, TlsSettings
     from verifier.operations.signing import logged_signer
 
-    transport = HttpTransport(egress=Egress(allow_private=True, proxies=read_proxies(os.environ)), tls=TlsSettings(ca_file=load_settings(os.environ).ca_file))
+    egress, tls = Egress(allow_private=True, proxies=read_proxies(os.environ)), TlsSettings(ca_file=load_settings(os.environ).ca_file)
+    transport = HttpTransport(egress=egress, tls=tls, observe=request_observer())
     return logged_signer(key, instance(trust_config), transport)
 
 

@@ -57,8 +57,8 @@ def verify(
     """Decide whether TARGETS may be installed, and say why.
 
     A TARGET is oci://HOST/PATH/NAME:VERSION, ...@sha256:HEX, https://HOST/PATH/NAME:VERSION for a chart repository,
-    oci-layout://DIR:TAG or a .tgz file. A FILE is a Chart.yaml with
-    dependencies, a helmfile, a kustomization with helmCharts, objects of Argo CD or Flux, or a list of references.
+    oci-layout://DIR:TAG or a .tgz file. A FILE is a Chart.yaml with dependencies, a helmfile, a kustomization with
+    helmCharts, objects of Argo CD or Flux, or a list of references.
     Exit codes: 0 allowed, 1 denied, 2 misuse, 3 inconclusive; of several, the worst.
     """
     named, failed = _named(naming)

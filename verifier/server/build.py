@@ -112,7 +112,7 @@ def _callers(settings: ServerSettings) -> Callers:
         return callers
     hosts = settings.allowed_hosts | callers.issuer_hosts
     egress = Egress(allow_private=False, allowed_hosts=hosts, proxies=read_proxies(os.environ))
-    client = WebClient(egress=egress, tls=settings.tls)
+    client = WebClient(egress=egress, tls=settings.tls, observe=settings.observe)
 
     def fetch(url: str) -> bytes:
         response = client.get(url, [], {"Accept": "application/json"}, Deadline.after(_ISSUER_SECONDS))

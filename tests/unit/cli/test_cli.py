@@ -14,6 +14,7 @@ import click
 import jsonschema
 import pytest
 
+from tests.simulators.registry import Switches, simulated
 from tests.support.charts import archive, chart_yaml
 from tests.support.cli import CANARY, run
 from tests.support.signers import pair, pgp
@@ -410,6 +411,17 @@ def test_debug_shows_requests_and_no_secrets(registry: str, monkeypatch: pytest.
     assert "debug: GET http://" in ran.err
     assert "UNSAFE: --insecure-skip-tls-verify is on" in ran.err
     assert "UNSAFE  insecure-skip-tls-verify" in ran.out
+
+
+def test_what_a_registry_warns_of_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    keys()
+    with simulated(Switches(warning="this registry ends in May")) as there:
+        pushed(there.host)
+        there.requests.clear()
+        ran = run("verify", f"oci://{there.host}/acme/web:1.4.2", "--key", "ci.pub")
+    assert ran.err.count("verifier: 127.0.0.1 warns: this registry ends in May") == 1, ran.text
+    assert len(there.requests) > 1
 
 
 # As a process

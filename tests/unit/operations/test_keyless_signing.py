@@ -375,3 +375,14 @@ def test_debug_tells_what_was_asked_of_the_services(services: Services) -> None:
         assert Path("token").read_text() not in ran.text
         quiet = run("sign", target, "--keyless", "--trust-config", "trust.json", "--identity-token-file", "token")
         assert "debug: " not in quiet.err, "and nothing is told once the command is over"
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_debug_tells_what_was_asked_of_the_log_for_a_key(version: int, keys: Services) -> None:
+    """These requests are our own: told by the transport, and not twice."""
+    configure(keys, version=version)
+    keys.asked.clear()
+    ran = run("sign", "web-1.4.2.tgz", "--key", "ci.key", "--tlog-upload", "--trust-config", "trust.json", "--debug")
+    assert ran.status == 0, ran.text
+    told = [line.split()[2].removeprefix(keys.url) for line in ran.err.splitlines() if line.startswith("debug: ")]
+    assert sorted(told) == sorted(path.split()[-1] for path in keys.asked) != []
