@@ -26,6 +26,14 @@ def put(repository: SimulatedChartRepository, folder: Path, below: str = "/stabl
     repository.files = {f"{below}/{path.name}": path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
+def indexed(helm: Peer, maker: Gpg, chart: Path, folder: Path) -> Path:
+    """What Helm signs and indexes."""
+    folder.mkdir()
+    helm("package", chart, "--sign", "--key", "maker", "--keyring", maker.secret, "-d", folder)
+    helm("repo", "index", folder)
+    return folder
+
+
 @pytest.mark.parametrize("form", ["yaml", "json", "absolute"])
 @pytest.mark.parametrize("helm_name", HELMS)
 def test_we_verify_what_helm_signs_and_indexes(helm_name: str, form: str, peer: MakePeer, chart: Path, tmp_path: Path, gpg_home: MakeGpg) -> None:
@@ -80,10 +88,7 @@ def test_what_helm_keeps_of_a_login_opens_it_for_us(
     helm_name: str, peer: MakePeer, chart: Path, tmp_path: Path, gpg_home: MakeGpg, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     helm, maker = peer(helm_name), gpg_home("rsa2048")
-    folder = tmp_path / "stable"
-    folder.mkdir()
-    helm("package", chart, "--sign", "--key", "maker", "--keyring", maker.secret, "-d", folder)
-    helm("repo", "index", folder)
+    folder = indexed(helm, maker, chart, tmp_path / "stable")
     with chart_repository() as (repository, host):
         url = f"http://{host}/stable"
         put(repository, folder)
@@ -101,10 +106,7 @@ def test_what_helm_keeps_of_a_login_opens_it_for_us(
 @pytest.mark.parametrize("helm_name", ["helm-3.17.3", "helm-4.3.1"])
 def test_dependencies_as_helm_fetches_them(helm_name: str, peer: MakePeer, chart: Path, tmp_path: Path, gpg_home: MakeGpg) -> None:
     helm, maker = peer(helm_name), gpg_home("rsa2048")
-    folder = tmp_path / "stable"
-    folder.mkdir()
-    helm("package", chart, "--sign", "--key", "maker", "--keyring", maker.secret, "-d", folder)
-    helm("repo", "index", folder)
+    folder = indexed(helm, maker, chart, tmp_path / "stable")
     parent = tmp_path / "parent"
     parent.mkdir()
     with chart_repository() as (repository, host):

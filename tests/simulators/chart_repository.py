@@ -1,10 +1,11 @@
 """A chart repository: files on a web server, with the ways of real ones.
 
-with chart_repository(index_of({"web": ["1.4.2"]}), ...) as (repository, url):
-    repository.files["/charts/web-1.4.2.tgz"] = archive
+with chart_repository() as (repository, host):
+    name = repository.add(archive, prov=..., bundle=...)                         http://HOST/charts/web-1.4.2.tgz
+    repository.files["/charts/index.yaml"] = index_of([entry(archive, name)])
 
-Each switch is something that a real server does: GitLab and Artifactory hide what needs a login, object stores answer 403 for what is not there,
-single-page sites answer 200 with a page, GitHub redirects to another host.
+Each switch is something that a real server does: GitLab and Artifactory hide what needs a login, object stores answer 403 for what is not there
+(`status`), single-page sites answer 200 with a page, GitHub redirects to another host.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
@@ -20,14 +20,14 @@ from threading import Lock
 import yaml
 
 from tests.simulators.registry.answers import Answer, html
-from tests.simulators.registry.serve import LineHandler, QuietServer, handler_of
+from tests.simulators.registry.serve import LineHandler, QuietServer, handler_of, write_body
 from tests.support.servers import serving
 from verifier.charts.archive import read_archive
 
 
 @dataclass
 class SimulatedChartRepository:
-    """`asked` is method, path and Authorization of each request, in order."""
+    """`asked` is method and path of each request, in order, `shown` its Authorization."""
 
     files: dict[str, bytes] = field(default_factory=dict)
     asked: list[tuple[str, str]] = field(default_factory=list)
@@ -36,7 +36,6 @@ class SimulatedChartRepository:
     hides: bool = False  # 404 for whoever is not logged in, in place of 401
     etags: bool = False
     page: bool = False  # a web page for what is not there
-    absent: int = 404
     status: dict[str, int] = field(default_factory=dict)  # by a part of the path
     redirect: dict[str, str] = field(default_factory=dict)
     cut: str = ""  # a part of the path whose answer ends in the middle
@@ -58,16 +57,7 @@ class SimulatedChartRepository:
             self.shown.append(asked.headers.get("Authorization", ""))
         answer = self._answer(asked.path, asked.headers)
         handler.say(answer)
-        if self.drip and self.drip in asked.path:
-            with contextlib.suppress(OSError):
-                for byte in answer.body:
-                    handler.wfile.write(bytes([byte]))
-                    handler.wfile.flush()
-                    time.sleep(0.05)
-            return
-        cut = bool(self.cut) and self.cut in asked.path
-        handler.wfile.write(answer.body[: len(answer.body) // 2] if cut else answer.body)
-        handler.close_connection = handler.close_connection or cut
+        write_body(handler, answer.body, drip=self.drip, cut=self.cut)
 
     def _answer(self, path: str, headers: Mapping[str, str]) -> Answer:
         for part, status in self.status.items():
@@ -81,7 +71,7 @@ class SimulatedChartRepository:
             return Answer(404) if self.hides else Answer(401, b"", {"WWW-Authenticate": 'Basic realm="charts"'})
         data = self.files.get(path)
         if data is None:
-            return html() if self.page else Answer(self.absent, b"not here")
+            return html() if self.page else Answer(404, b"not here")
         etag = f'"{hashlib.sha256(data).hexdigest()[:16]}"'
         if self.etags and headers.get("If-None-Match") == etag:
             return Answer(304, b"", {"ETag": etag})

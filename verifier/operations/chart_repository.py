@@ -60,7 +60,7 @@ class ChartRepository:
         self._connections = connections
         self._session = connections.session
         self._deadline = deadline
-        self._path = reference.url.removeprefix(reference.registry).strip("/")
+        self._path, _, self._chart = reference.repository.rpartition("/")
         # What `helm repo add` keeps for this very repository is shown at once, as Helm does.
         self._login = connections.repository_logins.find(reference.url)
 
@@ -78,7 +78,7 @@ class ChartRepository:
         response = kept.current(url, identity, response)
         if response.status != 200:
             raise refusal(response, url)
-        return find_version(response.body, self.reference.repository.rpartition("/")[2], self.reference.version, where=url)
+        return find_version(response.body, self._chart, self.reference.version, where=url)
 
     def place(self, listed: Listed) -> str:
         """Where the archive lies; raises FailedError `chart-unverifiable` or InconclusiveError `registry-nonsense`."""

@@ -192,7 +192,11 @@ def examine(request: Request, connections: Connections, options: Options, media_
                 pinned = resolve(reference, connections.source(reference, Deadline.after(options.seconds)))
                 return examine_pinned(pinned, connections, options, media_types)
             case ChartRepositoryReference():
-                return examine_repository(reference, connections, options, media_types)
+                from verifier.operations.chart_repository import examine_chart
+
+                given = gather_files(options.files)
+                chart, gathered = examine_chart(reference, connections, Deadline.after(options.seconds), media_types)
+                return Examined(artifact=chart, gathered=joined(given, gathered))
     except (FailedError, InconclusiveError) as error:
         return without_chart(error, str(reference))
 
@@ -252,18 +256,6 @@ def examine_pinned(pinned: Pinned, connections: Connections, options: Options, m
     gathered = joined(gathered, Gathered(gaps=pinned.fetched.gaps))
     later = partial(gather_old, pinned, connections) if BUNDLE in media_types and read.artifact is not None else None
     return Examined(artifact=read.artifact, gathered=gathered, later=later)
-
-
-def examine_repository(reference: ChartRepositoryReference, connections: Connections, options: Options, media_types: Wanted = EVERYTHING) -> Examined:
-    """A chart of a chart repository, with what lies beside it and what the caller gives."""
-    from verifier.operations.chart_repository import examine_chart
-
-    given = gather_files(options.files)
-    try:
-        chart, gathered = examine_chart(reference, connections, Deadline.after(options.seconds), media_types)
-    except (FailedError, InconclusiveError) as error:
-        return without_chart(error, str(reference))
-    return Examined(artifact=chart, gathered=joined(given, gathered))
 
 
 def asserted(reference: AnyReference, text: Origin | None) -> AnyReference:

@@ -76,8 +76,8 @@ def source_of(node: Node) -> str:
         fail(node, error.reason)
 
 
-def origin_of(node: Node) -> str:
-    """The same, or `https://host/path/NAME` of a chart in a chart repository; raises YamlError."""
+def chart_of(node: Node) -> str:
+    """`host/path` of one chart in a registry, or `https://host/path/NAME` of one in a chart repository; raises YamlError."""
     return _one(node, (), "one chart is meant: oci://HOST/PATH/NAME or https://HOST/PATH/NAME, without wildcards")
 
 

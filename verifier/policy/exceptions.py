@@ -26,7 +26,7 @@ from verifier.model.codes import Code
 from verifier.model.decision import Check, Result, Waiver
 from verifier.policy.case import Case
 from verifier.policy.claims import in_window
-from verifier.policy.contents import origin_of
+from verifier.policy.contents import chart_of
 from verifier.policy.document import ExceptionSources, Exemption, Policy, TrustKind
 from verifier.policy.fields import Fields, fail, known, moment, one_of, sequence, text, texts
 from verifier.policy.requirements import Names, by_names_of, digest_text
@@ -82,7 +82,7 @@ def read_exemption(node: Node) -> Exemption:
     """Read one exception; raises YamlError."""
     fields = Fields(node, "an exception", _FIELDS)
     return Exemption(
-        repository=origin_of(fields.need("repository")),
+        repository=chart_of(fields.need("repository")),
         digest=digest_text(fields.need("digest")),
         rule=text(fields.need("rule")),
         codes=frozenset(_code(item) for item in sequence(fields.need("codes"))),

@@ -146,10 +146,7 @@ def _joined(place: str, spec: Mapping[str, Any], item: Object, found: Found) -> 
     name = _repository_of(spec, item.namespace)
     if name is None:
         kind = text(get(mapping(spec, "sourceRef"), "kind"))
-        yield unverifiable(
-            place,
-            f"the chart {text(get(spec, 'chart'))[:200]!r} lies in a {kind[:60] or 'source'}; {ELSEWHERE}",
-        )
+        yield unverifiable(place, f"the chart {text(get(spec, 'chart'))[:200]!r} lies in a {kind[:60] or 'source'}; {ELSEWHERE}")
         return
     repository = one(found, name)
     if repository is None:

@@ -129,13 +129,12 @@ def from_repository(place: str, repository: str, name: str, version: str) -> Cha
 
 def _in_chart_repository(place: str, repository: str, name: str, version: str) -> ChartUse:
     """A chart of a chart repository, in one version; its digest is written nowhere that Helm or a controller would obey."""
-    for text in (repository, name, version):
-        if is_template(text):
-            return unverifiable(place, f"{text[:200]!r} is a template; render the file first")
+    if (template := _template(place, repository, name, version)) is not None:
+        return template
     if not version:
         return unverifiable(place, f"{name[:200]} of {repository[:200]} names no version")
     if parse_version(version) is None:
-        return unverifiable(place, f"{name[:200]} in version {version[:60]!r}, which is not one version: it may mean another chart tomorrow")
+        return _several(place, name, version)
     return Named(place=place, reference=f"{repository}/{name}:{version}")
 
 
@@ -155,9 +154,8 @@ def pinned(place: str, repository: str, version: str, digest: str = "") -> Chart
 
     A version may be a digest, as some controllers have it.
     """
-    for text in (repository, version, digest):
-        if is_template(text):
-            return unverifiable(place, f"{text[:200]!r} is a template; render the file first")
+    if (template := _template(place, repository, version, digest)) is not None:
+        return template
     if not digest and _is_digest(version):
         version, digest = "", version
     if digest and not _is_digest(digest):
@@ -165,8 +163,17 @@ def pinned(place: str, repository: str, version: str, digest: str = "") -> Chart
     if not version and not digest and not _says_which(repository):
         return unverifiable(place, f"{repository[:200]} names no version")
     if version and parse_version(version) is None and not is_tag(version.replace("+", "_")):
-        return unverifiable(place, f"{repository[:200]} in version {version[:60]!r}, which is not one version: it may mean another chart tomorrow")
+        return _several(place, repository, version)
     return Named(place=place, reference=_joined(repository, version, digest))
+
+
+def _template(place: str, *texts: str) -> Unverifiable | None:
+    """The first text that somebody else fills in later."""
+    return next((unverifiable(place, f"{text[:200]!r} is a template; render the file first") for text in texts if is_template(text)), None)
+
+
+def _several(place: str, chart: str, version: str) -> Unverifiable:
+    return unverifiable(place, f"{chart[:200]} in version {version[:60]!r}, which is not one version: it may mean another chart tomorrow")
 
 
 def _joined(repository: str, version: str, digest: str) -> str:

@@ -143,17 +143,22 @@ def handler_say(handler: LineHandler, switches: Switches, answer: Answer) -> Non
     handler.say(answer, clock=switches.clock)
     if handler.command == "HEAD":
         return
-    if switches.drip and switches.drip in handler.path:
+    write_body(handler, answer.body, drip=switches.drip, cut=switches.truncate)
+
+
+def write_body(handler: LineHandler, body: bytes, *, drip: str, cut: str) -> None:
+    """All of it, or what the line lets through where these are parts of the path: a byte now and then, or one half."""
+    if drip and drip in handler.path:
         with contextlib.suppress(OSError):
-            for byte in answer.body:
+            for byte in body:
                 handler.wfile.write(bytes([byte]))
                 handler.wfile.flush()
                 time.sleep(0.05)
         handler.close_connection = True
         return
-    cut = bool(switches.truncate) and switches.truncate in handler.path
-    handler.wfile.write(answer.body[: len(answer.body) // 2] if cut else answer.body)
-    if cut:
+    halved = bool(cut) and cut in handler.path
+    handler.wfile.write(body[: len(body) // 2] if halved else body)
+    if halved:
         handler.close_connection = True
 
 
