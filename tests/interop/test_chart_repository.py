@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +14,7 @@ from tests.interop.conftest import Gpg, Peer
 from tests.interop.test_helm import HELMS, ours
 from tests.simulators.chart_repository import SimulatedChartRepository, chart_repository
 from tests.support.cli import CANARY, run
+from tests.unit.test_docs import script
 
 MakePeer = Callable[[str], Peer]
 MakeGpg = Callable[[str], Gpg]
@@ -120,3 +124,16 @@ def test_dependencies_as_helm_fetches_them(helm_name: str, peer: MakePeer, chart
         repository.files["/stable/web-1.4.2.tgz"] += b"x"
         ran = run(*asking)
         assert (ran.status, "archive-trailing" in ran.out) == (1, True), ran.text
+
+
+@pytest.mark.parametrize("helm_name", HELMS)
+def test_helm_reads_what_the_page_writes(helm_name: str, peer: MakePeer, tmp_path: Path) -> None:
+    """An index by hand, too, must be one that Helm takes: it wants name and apiVersion in each entry, and leaves out what has none."""
+    helm = peer(helm_name)
+    text = script(Path(__file__).parents[2] / "docs" / "chart-repositories.md").partition("# on this machine")[0]
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    subprocess.run(["bash", "-c", f"{text}\ntrap - EXIT"], cwd=tmp_path, env=environment, capture_output=True, check=True, timeout=60)
+    with chart_repository() as (repository, host):
+        put(repository, tmp_path / "site", below="")
+        helm("pull", "web", "--repo", f"http://{host}", "--version", "1.4.2", "-d", tmp_path)
+        assert (tmp_path / "web-1.4.2.tgz").read_bytes() == (tmp_path / "site" / "web-1.4.2.tgz").read_bytes()
